@@ -1,0 +1,70 @@
+// Every choice a caller can make, in one place. Values left empty come from the checkpoint, then from the defaults named.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace carat {
+
+using TokenId = std::int32_t;
+
+/// How a model is loaded.
+struct ModelOptions {
+  int threads = 0;           ///< compute threads, the caller counted; 0 = physical cores this process may use
+  std::string isa = "auto";  ///< kernels: "auto", or a name `Model::isa_names()` lists; an unsupported one is an error
+};
+
+/// How a session keeps its state.
+struct SessionOptions {
+  /// Positions the session may hold; 0 = the model's maximum. Address space is reserved for all of them, memory is taken
+  /// as the text grows; creating the session fails if that could never fit this machine.
+  std::int64_t context_length = 0;
+  std::string cache_type = "auto";  ///< keys and values: "f32", "f16", "bf16"; auto = f32 for f32 checkpoints, else f16
+  std::int64_t prompt_chunk = 512;  ///< prompt tokens computed together, 1 to 4096
+};
+
+/// How the next token is chosen. Empty fields take the checkpoint's generation_config, else temperature 1, top_k 64,
+/// top_p 0.95 (the published defaults). Order, as in the reference: bias and suppression, penalties, temperature, top-k, top-p,
+/// min-p, typical-p.
+struct SamplingOptions {
+  std::optional<float> temperature;          ///< 0 = greedy
+  std::optional<int> top_k;                  ///< 0 = off
+  std::optional<float> top_p;                ///< 1 = off
+  std::optional<float> min_p;                ///< 0 = off (default)
+  std::optional<float> typical_p;            ///< 1 = off (default)
+  std::optional<float> repetition_penalty;   ///< > 0, 1 = off (default); divides positive and multiplies negative logits
+  std::optional<float> presence_penalty;     ///< subtracted once from ids generated before
+  std::optional<float> frequency_penalty;    ///< subtracted per occurrence among generated ids
+  std::vector<std::pair<TokenId, float>> logit_bias;
+  std::optional<std::uint64_t> seed;         ///< same seed, same text; empty = drawn anew and reported
+};
+
+/// How long and until what a session generates.
+struct GenerateOptions {
+  SamplingOptions sampling;
+  std::optional<std::int64_t> max_tokens;  ///< empty = until a stop token or a full context
+  std::vector<std::string> stop;           ///< ends before the first of these texts in the content; it is not returned
+  std::vector<TokenId> stop_tokens;        ///< in addition to the checkpoint's own
+  bool ignore_stop_tokens = false;         ///< run on past the checkpoint's stop tokens, for measuring
+  int logprobs = 0;                        ///< alternatives to report per token, 0 to 64; see report_logprobs
+  bool report_logprobs = false;            ///< report log probabilities (of the model, before sampling filters)
+  bool raw = false;                        ///< plain continuation: everything is content, no thought or call parsing
+  bool starts_in_thought = false;          ///< the prompt ends inside an open thought; RenderedPrompt says so
+  std::string tools_json;                  ///< tools the prompt offered, for repairing calls against their schema
+  std::stop_token cancel;                  ///< stops between tokens and between prompt chunks
+};
+
+/// How messages become a prompt.
+struct PromptOptions {
+  std::string prompt_template;  ///< "" = detect from the checkpoint; "small", "large", "gemma3"
+  bool think = false;
+  bool preserve_thinking = false;
+  bool add_generation_prompt = true;
+  bool continue_final_message = false;
+};
+
+}  // namespace carat
