@@ -1,0 +1,170 @@
+#include "model/kv_cache.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/checked.h"
+
+namespace carat::model {
+namespace {
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+std::int64_t element_bytes(tensor::DType dtype) { return tensor::info(dtype).block_bytes; }
+
+// Offsets start on pages, so that a ring's memory is its own.
+constexpr std::int64_t kPage = 4096;
+
+// Whether rows attend a layer's keys only after the whole chunk was stored: later layers that share them do, and so do the
+// rows that go on past the last layer that owns keys.
+bool read_after_whole_chunk(const Config& config, std::int64_t layer) {
+  if (layer == config.last_kv_owner()) return true;
+  for (std::size_t i = 0; i < config.layers.size(); ++i) {
+    if (static_cast<std::int64_t>(i) != layer && config.layers[i].kv_source == layer) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+KvPlan plan_kv_cache(const Config& config, tensor::DType dtype, std::int64_t context_length,
+                     std::int64_t prompt_chunk) {
+  KvPlan plan;
+  const std::int64_t all = round_up(context_length, kernels::kKvBlock);
+  for (std::size_t i = 0; i < config.layers.size(); ++i) {
+    const LayerSpec& spec = config.layers[i];
+    KvLayerLayout layout;
+    if (spec.kv_source == static_cast<std::int64_t>(i)) {
+      layout.slots = all;
+      if (spec.sliding_window > 0) {
+        // A ring holds the window and what one store adds to it: the whole chunk, or one block where chunks are stored
+        // and attended block by block.
+        const std::int64_t slack = read_after_whole_chunk(config, static_cast<std::int64_t>(i))
+                                       ? std::max(prompt_chunk, kernels::kKvBlock)
+                                       : kernels::kKvBlock;
+        layout.slots = std::min(all, round_up(spec.sliding_window + slack, kernels::kKvBlock));
+      }
+      const std::int64_t half = spec.num_key_value_heads * layout.slots * spec.head_dim * element_bytes(dtype);
+      layout.bytes = 2 * half;
+      layout.key_offset = static_cast<std::size_t>(plan.total_bytes);
+      layout.value_offset = layout.key_offset + static_cast<std::size_t>(round_up(half, kPage));
+      plan.total_bytes += 2 * round_up(half, kPage);
+    }
+    plan.layers.push_back(layout);
+  }
+  return plan;
+}
+
+std::int64_t kv_bytes(const Config& config, const KvPlan& plan, tensor::DType dtype, std::int64_t tokens) {
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+    const LayerSpec& spec = config.layers[i];
+    bytes += 2 * std::min(tokens, plan.layers[i].slots) * spec.num_key_value_heads * spec.head_dim * element_bytes(dtype);
+  }
+  return bytes;
+}
+
+Result<KvCache> KvCache::create(const Config& config, tensor::DType dtype, std::int64_t context_length,
+                                std::int64_t prompt_chunk) {
+  KvCache cache;
+  cache.specs_ = config.layers;
+  cache.dtype_ = dtype;
+  cache.context_length_ = context_length;
+  cache.prompt_chunk_ = prompt_chunk;
+  cache.plan_ = plan_kv_cache(config, dtype, context_length, prompt_chunk);
+  auto memory = base::ReservedMemory::reserve(static_cast<std::size_t>(cache.plan_.total_bytes));
+  if (!memory) return forward(memory);
+  cache.memory_ = std::move(*memory);
+  return cache;
+}
+
+kernels::KvView KvCache::view(std::int64_t layer) const {
+  const std::int64_t source = specs_[static_cast<std::size_t>(layer)].kv_source;
+  const LayerSpec& spec = specs_[static_cast<std::size_t>(source)];
+  const KvLayerLayout& layout = plan_.layers[static_cast<std::size_t>(source)];
+  kernels::KvView view;
+  view.dtype = dtype_;
+  view.keys = memory_.data() + layout.key_offset;
+  view.values = memory_.data() + layout.value_offset;
+  view.slots = layout.slots;
+  view.head_stride = layout.slots * spec.head_dim;
+  view.num_kv_heads = spec.num_key_value_heads;
+  view.head_dim = spec.head_dim;
+  return view;
+}
+
+std::int64_t KvCache::store_span(std::int64_t layer) const {
+  const LayerSpec& spec = specs_[static_cast<std::size_t>(layer)];
+  const KvLayerLayout& layout = plan_.layers[static_cast<std::size_t>(layer)];
+  // The first of n stored rows still needs the window - 1 positions before it; a ring that never wraps has no limit.
+  if (spec.sliding_window == 0 || layout.slots >= context_length_) return context_length_;
+  return layout.slots - spec.sliding_window + 1;
+}
+
+bool KvCache::can_truncate(std::int64_t length) const {
+  if (length < 0 || length > length_) return false;
+  if (length == 0) return true;
+  if (length < floor_) return false;
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    const std::int64_t slots = plan_.layers[i].slots;
+    if (specs_[i].sliding_window == 0 || slots == 0) continue;
+    const std::int64_t oldest_needed = std::max<std::int64_t>(0, length - specs_[i].sliding_window + 1);
+    if (oldest_needed < written_ - slots) return false;
+  }
+  return true;
+}
+
+void KvCache::truncate(std::int64_t length) {
+  base::expects(can_truncate(length), "a ring no longer holds the window before the new length");
+  length_ = length;
+  if (length == 0) written_ = floor_ = 0;
+}
+
+void KvCache::append(std::int64_t tokens) {
+  length_ += tokens;
+  written_ = std::max(written_, length_);
+}
+
+void KvCache::clear() {
+  length_ = written_ = floor_ = 0;
+  memory_.release();
+}
+
+// Calls copy(cache bytes, size) for every ring row a snapshot at `length` holds, in a fixed order.
+template <typename Copy>
+void KvCache::each_ring_row(std::int64_t length, Copy copy) const {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    const LayerSpec& spec = specs_[i];
+    const KvLayerLayout& layout = plan_.layers[i];
+    if (spec.sliding_window == 0 || layout.slots == 0) continue;
+    const auto row = static_cast<std::size_t>(spec.head_dim * element_bytes(dtype_));
+    for (const std::size_t offset : {layout.key_offset, layout.value_offset}) {
+      for (std::int64_t head = 0; head < spec.num_key_value_heads; ++head) {
+        for (std::int64_t p = std::max<std::int64_t>(0, length - spec.sliding_window + 1); p < length; ++p) {
+          copy(memory_.data() + offset + static_cast<std::size_t>(head * layout.slots + p % layout.slots) * row, row);
+        }
+      }
+    }
+  }
+}
+
+KvCache::RingSnapshot KvCache::snapshot() const {
+  RingSnapshot out;
+  out.length = length_;
+  std::size_t size = 0;
+  each_ring_row(length_, [&](std::byte*, std::size_t row) { size += row; });
+  out.bytes.reserve(size);
+  each_ring_row(length_, [&](std::byte* data, std::size_t row) { out.bytes.insert(out.bytes.end(), data, data + row); });
+  return out;
+}
+
+void KvCache::restore(const RingSnapshot& snapshot) {
+  const std::byte* from = snapshot.bytes.data();
+  each_ring_row(snapshot.length, [&](std::byte* data, std::size_t row) {
+    std::memcpy(data, from, row);
+    from += row;
+  });
+  length_ = written_ = floor_ = snapshot.length;
+}
+
+}  // namespace carat::model

@@ -1,0 +1,301 @@
+#include "model/weights.h"
+
+#include <cmath>
+#include <optional>
+#include <string>
+
+#include "base/concat.h"
+#include "model/tensor_names.h"
+
+namespace carat::model {
+namespace {
+
+using base::concat;
+using formats::Checkpoint;
+using formats::NamedTensor;
+using tensor::Shape;
+using tensor::TensorView;
+
+// Finds, checks and packs tensors one by one, keeping the first error.
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, const Config& config, const kernels::KernelTable& table)
+      : checkpoint_(checkpoint), config_(config), table_(table) {}
+
+  std::string full_name(const TensorName& name) const {
+    return gguf() ? std::string(name.gguf) : concat(config_.tensor_prefix, name.huggingface);
+  }
+  std::string layer_name(std::int64_t layer, const TensorName& name) const {
+    return gguf() ? concat("blk.", layer, ".", name.gguf)
+                  : concat(config_.tensor_prefix, "layers.", layer, ".", name.huggingface);
+  }
+  bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
+
+  // The view of a tensor of exactly this shape.
+  std::optional<TensorView> view(const std::string& name, const Shape& expected) {
+    if (error_) return std::nullopt;
+    const NamedTensor* found = checkpoint_.find(name);
+    if (found == nullptr) {
+      fail_with(ErrorCode::bad_file, concat(checkpoint_.path(), ": tensor ", name, " is missing; expected shape ",
+                                            expected.text()));
+      return std::nullopt;
+    }
+    if (found->view.shape != expected) {
+      fail_with(ErrorCode::bad_file, concat(found->file, ": tensor ", name, " has shape ", found->view.shape.text(),
+                                            "; expected ", expected.text()));
+      return std::nullopt;
+    }
+    if (tensor::info(found->view.dtype).decode == nullptr) {
+      fail_with(ErrorCode::unsupported, concat(found->file, ": tensor ", name, " has type ",
+                                               tensor::info(found->view.dtype).name, "; expected a floating-point or "
+                                               "quantised type"));
+      return std::nullopt;
+    }
+    return found->view;
+  }
+
+  std::vector<float> vector(const std::string& name, std::int64_t size) {
+    const auto found = view(name, Shape{size});
+    if (!found) return {};
+    std::vector<float> out(static_cast<std::size_t>(size));
+    tensor::decode_row(*found, 0, out);
+    weights_.mapped_bytes += found->size_bytes();
+    return out;
+  }
+  std::vector<float> norm(const std::string& name, std::int64_t size) {
+    std::vector<float> out = vector(name, size);
+    if (config_.norm_weight_plus_one) {
+      for (float& value : out) value += 1.0F;
+    }
+    return out;
+  }
+  kernels::PackedMatrix matrix(const std::string& name, std::int64_t out_features, std::int64_t in_features) {
+    const auto found = view(name, Shape{out_features, in_features});
+    return found ? packed(*found, name) : kernels::PackedMatrix();
+  }
+  kernels::PackedMatrix packed(const TensorView& view, const std::string& name) {
+    if (error_) return {};
+    auto matrix = kernels::pack(table_, view);
+    if (!matrix) {
+      fail_with(matrix.error().code, concat(checkpoint_.path(), ": tensor ", name, ": ", matrix.error().message));
+      return {};
+    }
+    weights_.mapped_bytes += view.size_bytes();
+    weights_.owned_bytes += matrix->owned_bytes();
+    return std::move(*matrix);
+  }
+
+  void load_globals() {
+    const std::int64_t hidden = config_.hidden_size;
+    const std::string table = full_name(names::kEmbedTokens);
+    if (const auto embed = view(table, Shape{config_.vocab_size, hidden})) {
+      weights_.embed_tokens = *embed;
+      weights_.embedding_scale = embedding_scale(embed->dtype);
+      const std::string head = gguf() ? std::string(names::kLmHead.gguf) : std::string(names::kLmHead.huggingface);
+      const bool own_head = has(head) && (gguf() || !tied());
+      if (own_head) weights_.lm_head = matrix(head, config_.vocab_size, hidden);
+      else weights_.lm_head = packed(*embed, table);
+    }
+    weights_.norm = norm(full_name(names::kNorm), hidden);
+    if (config_.hidden_size_per_layer_input == 0) return;
+    const std::int64_t width = config_.hidden_size_per_layer_input;
+    const auto layers = static_cast<std::int64_t>(config_.layers.size());
+    if (const auto rows = view(full_name(names::kEmbedTokensPerLayer),
+                               Shape{config_.vocab_size_per_layer_input, layers * width})) {
+      weights_.embed_tokens_per_layer = *rows;
+    }
+    const std::string projection = full_name(names::kPerLayerModelProjection);
+    if (const auto whole = view(projection, Shape{layers * width, hidden})) {
+      const std::int64_t cut = (config_.last_kv_owner() + 1) * width;
+      weights_.per_layer_model_projection_head = packed(whole->rows(0, cut), projection);
+      if (cut < layers * width) {
+        weights_.per_layer_model_projection_tail = packed(whole->rows(cut, layers * width - cut), projection);
+      }
+    }
+    weights_.per_layer_projection_norm = norm(full_name(names::kPerLayerProjectionNorm), width);
+  }
+
+  void load_layer(std::int64_t index) {
+    const LayerSpec& spec = config_.layers[static_cast<std::size_t>(index)];
+    const std::int64_t hidden = config_.hidden_size;
+    const auto at = [&](const TensorName& name) { return layer_name(index, name); };
+    LayerWeights w;
+    w.input_layernorm = norm(at(names::kInputLayernorm), hidden);
+    w.post_attention_layernorm = norm(at(names::kPostAttentionLayernorm), hidden);
+    w.pre_feedforward_layernorm = norm(at(names::kPreFeedforwardLayernorm), hidden);
+    w.post_feedforward_layernorm = norm(at(names::kPostFeedforwardLayernorm), hidden);
+    load_attention(index, spec, w);
+    w.gate_proj = matrix(at(names::kGateProj), spec.intermediate_size, hidden);
+    w.up_proj = matrix(at(names::kUpProj), spec.intermediate_size, hidden);
+    w.down_proj = matrix(at(names::kDownProj), hidden, spec.intermediate_size);
+    if (config_.layer_scalars) {
+      // llama.cpp treats the tensor as optional; a missing one means 1.
+      const std::string name = at(names::kLayerScalar);
+      if (!gguf() || has(name)) {
+        const auto scalar = vector(name, 1);
+        if (!scalar.empty()) w.layer_scalar = scalar[0];
+      }
+    }
+    if (config_.hidden_size_per_layer_input > 0) {
+      const std::int64_t width = config_.hidden_size_per_layer_input;
+      w.per_layer_input_gate = matrix(at(names::kPerLayerInputGate), width, hidden);
+      w.per_layer_projection = matrix(at(names::kPerLayerProjection), hidden, width);
+      w.post_per_layer_input_norm = norm(at(names::kPostPerLayerInputNorm), hidden);
+    }
+    if (spec.num_experts > 0) load_experts(index, spec, w);
+    weights_.layers.push_back(std::move(w));
+  }
+
+  const std::optional<Error>& error() const { return error_; }
+  Weights take() { return std::move(weights_); }
+
+ private:
+  bool gguf() const { return checkpoint_.format() == formats::Format::gguf; }
+
+  bool tied() const {
+    const formats::Json& json = checkpoint_.config();
+    const auto flag = [](const formats::Json& object) {
+      return !object.contains("tie_word_embeddings") || object.at("tie_word_embeddings") != formats::Json(false);
+    };
+    const bool nested = json.contains("text_config") && json.at("text_config").is_object();
+    return flag(json) && (!nested || flag(json.at("text_config")));
+  }
+
+  // The reference casts sqrt(hidden_size) to the table's type before multiplying (Gemma4TextScaledWordEmbedding).
+  float embedding_scale(tensor::DType dtype) const {
+    const auto exact = static_cast<float>(std::sqrt(static_cast<double>(config_.hidden_size)));
+    if (dtype == tensor::DType::bf16) return tensor::bf16_to_f32(tensor::f32_to_bf16(exact));
+    if (dtype == tensor::DType::f16) return tensor::f16_to_f32(tensor::f32_to_f16(exact));
+    return exact;
+  }
+
+  void load_attention(std::int64_t index, const LayerSpec& spec, LayerWeights& w) {
+    const auto at = [&](const TensorName& name) { return layer_name(index, name); };
+    const std::int64_t hidden = config_.hidden_size;
+    const std::int64_t q_width = spec.num_attention_heads * spec.head_dim;
+    const std::int64_t kv_width = spec.num_key_value_heads * spec.head_dim;
+    // Files may carry K and V of layers that share another's: dead weights, not read (Gemma4's _keys_to_ignore).
+    const bool owns_kv = spec.kv_source == index;
+    if (gguf() && has(at(names::kQkvProj))) {
+      const std::string name = at(names::kQkvProj);
+      if (const auto fused = view(name, Shape{q_width + 2 * kv_width, hidden})) {
+        w.q_proj = packed(fused->rows(0, q_width), name);
+        if (owns_kv) {
+          w.k_proj = packed(fused->rows(q_width, kv_width), name);
+          w.v_proj = packed(fused->rows(q_width + kv_width, kv_width), name);
+        }
+      }
+    } else {
+      w.q_proj = matrix(at(names::kQProj), q_width, hidden);
+      if (owns_kv) {
+        w.k_proj = matrix(at(names::kKProj), kv_width, hidden);
+        if (!spec.attention_k_eq_v) w.v_proj = matrix(at(names::kVProj), kv_width, hidden);
+      }
+    }
+    w.o_proj = matrix(at(names::kOProj), hidden, q_width);
+    w.q_norm = norm(at(names::kQNorm), spec.head_dim);
+    if (owns_kv) w.k_norm = norm(at(names::kKNorm), spec.head_dim);
+  }
+
+  void load_experts(std::int64_t index, const LayerSpec& spec, LayerWeights& w) {
+    const auto at = [&](const TensorName& name) { return layer_name(index, name); };
+    const std::int64_t hidden = config_.hidden_size, experts = spec.num_experts, width = spec.moe_intermediate_size;
+    w.router_scale = vector(at(names::kRouterScale), hidden);
+    // router: u = rms(a) * scale * hidden_size^-0.5; both factors together are the weight of that norm.
+    const auto root = static_cast<float>(1.0 / std::sqrt(static_cast<double>(hidden)));
+    for (float& value : w.router_scale) value *= root;
+    w.router_proj = matrix(at(names::kRouterProj), experts, hidden);
+    w.per_expert_scale = vector(at(names::kPerExpertScale), experts);
+    w.pre_feedforward_layernorm_2 = norm(at(names::kPreFeedforwardLayernorm2), hidden);
+    w.post_feedforward_layernorm_1 = norm(at(names::kPostFeedforwardLayernorm1), hidden);
+    w.post_feedforward_layernorm_2 = norm(at(names::kPostFeedforwardLayernorm2), hidden);
+    const std::string fused_name = at(names::kExpertsGateUpProj), down_name = at(names::kExpertsDownProj);
+    const auto down = view(down_name, Shape{experts, hidden, width});
+    if (has(fused_name) || !has(at(names::kExpertsGateProj))) {
+      const auto fused = view(fused_name, Shape{experts, 2 * width, hidden});
+      if (!fused || !down) return;
+      for (std::int64_t e = 0; e < experts; ++e) {  // gate rows first
+        const TensorView both = fused->slice(e);
+        w.experts.push_back({packed(both.rows(0, width), fused_name), packed(both.rows(width, width), fused_name),
+                             packed(down->slice(e), down_name)});
+      }
+      return;
+    }
+    const auto gate = view(at(names::kExpertsGateProj), Shape{experts, width, hidden});
+    const auto up = view(at(names::kExpertsUpProj), Shape{experts, width, hidden});
+    if (!gate || !up || !down) return;
+    for (std::int64_t e = 0; e < experts; ++e) {
+      w.experts.push_back({packed(gate->slice(e), at(names::kExpertsGateProj)),
+                           packed(up->slice(e), at(names::kExpertsUpProj)), packed(down->slice(e), down_name)});
+    }
+  }
+
+  void fail_with(ErrorCode code, std::string message) {
+    if (!error_) error_ = Error{code, std::move(message)};
+  }
+
+  const Checkpoint& checkpoint_;
+  const Config& config_;
+  const kernels::KernelTable& table_;
+  Weights weights_;
+  std::optional<Error> error_;
+};
+
+}  // namespace
+
+Result<Weights> load_weights(const Checkpoint& checkpoint, const Config& config, const kernels::KernelTable& table,
+                             const std::function<bool(std::int64_t, std::int64_t)>& progress) {
+  Loader loader(checkpoint, config, table);
+  loader.load_globals();
+  const auto count = static_cast<std::int64_t>(config.layers.size());
+  for (std::int64_t i = 0; i < count && !loader.error(); ++i) {
+    if (progress && !progress(i, count)) return fail(ErrorCode::cancelled, "loading was cancelled");
+    loader.load_layer(i);
+  }
+  if (loader.error()) return std::unexpected(*loader.error());
+  if (progress) progress(count, count);
+  return loader.take();
+}
+
+std::string_view part_of_tensor(const Checkpoint& checkpoint, const Config& config, std::string_view name) {
+  const auto holds = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
+  const auto any = [&](std::initializer_list<std::string_view> parts) {
+    for (const std::string_view part : parts) {
+      if (holds(part)) return true;
+    }
+    return false;
+  };
+  if (checkpoint.format() == formats::Format::gguf) {
+    if (name == "token_embd.weight" || name == "output.weight") return "embedding";
+    if (name == "per_layer_token_embd.weight") return "per-layer embedding table";
+    if (holds("layer_output_scale") || name == "rope_freqs.weight") return "buffers";
+    if (any({"per_layer_model_proj", "per_layer_proj_norm"})) return "per-layer model projection";
+    if (any({".inp_gate.", ".proj.weight"})) return "per-layer gates";
+    if (any({"ffn_gate_inp", "ffn_down_exps.scale"})) return "router";
+    if (holds("_exps")) return "experts";
+    if (holds("attn_norm") || holds("_norm.weight") || holds("_norm_") || name == "output_norm.weight") {
+      return any({"attn_q_norm", "attn_k_norm"}) ? "attention" : "norms";
+    }
+    if (holds("attn_")) return "attention";
+    if (holds("ffn_")) return "dense MLP";
+    return "other";
+  }
+  if (any({"vision_tower", "vision_embedder"})) return "vision tower";
+  if (holds("audio_tower")) return "audio tower";
+  if (any({"embed_vision", "multi_modal_projector"})) return "vision projector";
+  if (holds("embed_audio")) return "audio projector";
+  if (!name.starts_with(config.tensor_prefix)) return name == "lm_head.weight" ? "embedding" : "other";
+  if (holds("embed_tokens_per_layer")) return "per-layer embedding table";
+  if (holds("embed_tokens")) return "embedding";
+  if (any({"per_layer_model_projection", "per_layer_projection_norm"})) return "per-layer model projection";
+  if (any({"per_layer_input_gate", ".per_layer_projection."})) return "per-layer gates";
+  if (holds("layer_scalar")) return "buffers";
+  if (holds("router.")) return "router";
+  if (holds("experts.")) return "experts";
+  if (holds("self_attn.")) return "attention";
+  if (holds("mlp.")) return "dense MLP";
+  if (holds("norm")) return "norms";
+  return "other";
+}
+
+}  // namespace carat::model
