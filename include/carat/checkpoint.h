@@ -94,6 +94,10 @@ class Checkpoint {
   Result<RenderedPrompt> render(std::string_view messages_json, std::string_view tools_json,
                                 const PromptOptions& options = {}) const;
 
+  /// Whether a session of these options can fit this machine beside the weights, all positions filled. Errors:
+  /// out_of_memory saying what would be taken, what there is, and the longest context that fits; invalid_argument.
+  Result<void> fits(const SessionOptions& options) const;
+
   struct State;
   const std::shared_ptr<const State>& state() const { return state_; }  ///< for the library itself
 

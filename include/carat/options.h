@@ -25,6 +25,8 @@ struct SessionOptions {
   std::int64_t context_length = 0;
   std::string cache_type = "auto";  ///< keys and values: "f32", "f16", "bf16"; auto = f32 for f32 checkpoints, else f16
   std::int64_t prompt_chunk = 512;  ///< prompt tokens computed together, 1 to 4096
+  /// Memory for coming back to earlier turns of sliding-window layers; 0 keeps none.
+  std::int64_t snapshot_bytes = std::int64_t{256} << 20;
 };
 
 /// How the next token is chosen. Empty fields take the checkpoint's generation_config, else temperature 1, top_k 64,

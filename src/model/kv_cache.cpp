@@ -130,9 +130,9 @@ void KvCache::clear() {
   memory_.release();
 }
 
-// Calls copy(cache bytes, size) for every ring row a snapshot at `length` holds, in a fixed order.
+// Calls copy(cache bytes, size) for every ring row of the windows before floor … length, in a fixed order.
 template <typename Copy>
-void KvCache::each_ring_row(std::int64_t length, Copy copy) const {
+void KvCache::each_ring_row(std::int64_t floor, std::int64_t length, Copy copy) const {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     const LayerSpec& spec = specs_[i];
     const KvLayerLayout& layout = plan_.layers[i];
@@ -140,7 +140,7 @@ void KvCache::each_ring_row(std::int64_t length, Copy copy) const {
     const auto row = static_cast<std::size_t>(spec.head_dim * element_bytes(dtype_));
     for (const std::size_t offset : {layout.key_offset, layout.value_offset}) {
       for (std::int64_t head = 0; head < spec.num_key_value_heads; ++head) {
-        for (std::int64_t p = std::max<std::int64_t>(0, length - spec.sliding_window + 1); p < length; ++p) {
+        for (std::int64_t p = std::max<std::int64_t>(0, floor - spec.sliding_window + 1); p < length; ++p) {
           copy(memory_.data() + offset + static_cast<std::size_t>(head * layout.slots + p % layout.slots) * row, row);
         }
       }
@@ -151,20 +151,25 @@ void KvCache::each_ring_row(std::int64_t length, Copy copy) const {
 KvCache::RingSnapshot KvCache::snapshot() const {
   RingSnapshot out;
   out.length = length_;
+  // Rings have a block of slack beyond the window, so that much more can be taken back. The next prompt often differs
+  // from this one in its last few tokens (the opened model turn).
+  out.floor = std::max({std::int64_t{1}, floor_, length_ - kernels::kKvBlock + 1});
+  if (length_ < written_) out.floor = length_;
   std::size_t size = 0;
-  each_ring_row(length_, [&](std::byte*, std::size_t row) { size += row; });
+  each_ring_row(out.floor, length_, [&](std::byte*, std::size_t row) { size += row; });
   out.bytes.reserve(size);
-  each_ring_row(length_, [&](std::byte* data, std::size_t row) { out.bytes.insert(out.bytes.end(), data, data + row); });
+  each_ring_row(out.floor, length_, [&](std::byte* data, std::size_t row) { out.bytes.insert(out.bytes.end(), data, data + row); });
   return out;
 }
 
 void KvCache::restore(const RingSnapshot& snapshot) {
   const std::byte* from = snapshot.bytes.data();
-  each_ring_row(snapshot.length, [&](std::byte* data, std::size_t row) {
+  each_ring_row(snapshot.floor, snapshot.length, [&](std::byte* data, std::size_t row) {
     std::memcpy(data, from, row);
     from += row;
   });
-  length_ = written_ = floor_ = snapshot.length;
+  length_ = written_ = snapshot.length;
+  floor_ = snapshot.floor;
 }
 
 }  // namespace carat::model

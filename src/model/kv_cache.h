@@ -55,10 +55,11 @@ class KvCache {
   void append(std::int64_t tokens);  ///< called by the forward pass once the tokens are stored
   void clear();                      ///< drops everything and gives the memory back
 
-  /// A copy of what the rings hold of the window before the current length, so that a later state can come back to here
-  /// even after the rings have moved on. Full layers need none: their positions stay.
+  /// A copy of what the rings hold of the window before the current length and a little more, so that a later state can
+  /// come back to any length in [floor, length] even after the rings have moved on. Full layers need none: their
+  /// positions stay.
   struct RingSnapshot {
-    std::int64_t length = 0;
+    std::int64_t length = 0, floor = 0;
     std::vector<std::byte> bytes;
   };
   RingSnapshot snapshot() const;
@@ -70,12 +71,12 @@ class KvCache {
   tensor::DType dtype_ = tensor::DType::f16;
   std::int64_t context_length_ = 0, prompt_chunk_ = 0, length_ = 0;
   std::int64_t written_ = 0;  ///< one past the highest position the rings hold
-  std::int64_t floor_ = 0;    ///< length restored last: the rings hold nothing older than its window
+  std::int64_t floor_ = 0;    ///< the rings hold nothing older than the window before this length
   KvPlan plan_;
   base::ReservedMemory memory_;
 
   template <typename Copy>
-  void each_ring_row(std::int64_t length, Copy copy) const;
+  void each_ring_row(std::int64_t floor, std::int64_t length, Copy copy) const;
 };
 
 }  // namespace carat::model

@@ -257,45 +257,4 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, const Config& config,
   return loader.take();
 }
 
-std::string_view part_of_tensor(const Checkpoint& checkpoint, const Config& config, std::string_view name) {
-  const auto holds = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
-  const auto any = [&](std::initializer_list<std::string_view> parts) {
-    for (const std::string_view part : parts) {
-      if (holds(part)) return true;
-    }
-    return false;
-  };
-  if (checkpoint.format() == formats::Format::gguf) {
-    if (name == "token_embd.weight" || name == "output.weight") return "embedding";
-    if (name == "per_layer_token_embd.weight") return "per-layer embedding table";
-    if (holds("layer_output_scale") || name == "rope_freqs.weight") return "buffers";
-    if (any({"per_layer_model_proj", "per_layer_proj_norm"})) return "per-layer model projection";
-    if (any({".inp_gate.", ".proj.weight"})) return "per-layer gates";
-    if (any({"ffn_gate_inp", "ffn_down_exps.scale"})) return "router";
-    if (holds("_exps")) return "experts";
-    if (holds("attn_norm") || holds("_norm.weight") || holds("_norm_") || name == "output_norm.weight") {
-      return any({"attn_q_norm", "attn_k_norm"}) ? "attention" : "norms";
-    }
-    if (holds("attn_")) return "attention";
-    if (holds("ffn_")) return "dense MLP";
-    return "other";
-  }
-  if (any({"vision_tower", "vision_embedder"})) return "vision tower";
-  if (holds("audio_tower")) return "audio tower";
-  if (any({"embed_vision", "multi_modal_projector"})) return "vision projector";
-  if (holds("embed_audio")) return "audio projector";
-  if (!name.starts_with(config.tensor_prefix)) return name == "lm_head.weight" ? "embedding" : "other";
-  if (holds("embed_tokens_per_layer")) return "per-layer embedding table";
-  if (holds("embed_tokens")) return "embedding";
-  if (any({"per_layer_model_projection", "per_layer_projection_norm"})) return "per-layer model projection";
-  if (any({"per_layer_input_gate", ".per_layer_projection."})) return "per-layer gates";
-  if (holds("layer_scalar")) return "buffers";
-  if (holds("router.")) return "router";
-  if (holds("experts.")) return "experts";
-  if (holds("self_attn.")) return "attention";
-  if (holds("mlp.")) return "dense MLP";
-  if (holds("norm")) return "norms";
-  return "other";
-}
-
 }  // namespace carat::model

@@ -59,6 +59,14 @@ Result<Weights> load_weights(const formats::Checkpoint& checkpoint, const Config
                              const kernels::KernelTable& table,
                              const std::function<bool(std::int64_t, std::int64_t)>& progress = {});
 
+/// Names of parts other code asks for.
+inline constexpr std::string_view kPerLayerTablePart = "per-layer embedding table", kBuffersPart = "buffers",
+                                  kUnusedPart = "unused (keys and values of sharing layers)";
+/// Whether a part is read for text: everything but the towers, their projectors, and dead weights.
+bool belongs_to_text(std::string_view part);
+/// Whether a part counts in the number of parameters: everything but buffers and dead weights.
+bool counts_as_parameters(std::string_view part);
+
 /// The part of the model a tensor belongs to ("embedding", "attention", "vision tower", …), for summaries.
 std::string_view part_of_tensor(const formats::Checkpoint& checkpoint, const Config& config, std::string_view name);
 

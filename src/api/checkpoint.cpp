@@ -1,0 +1,77 @@
+// carat::Checkpoint: opening, tokenising and rendering without weights.
+#include "carat/checkpoint.h"
+
+#include "api/state.h"
+#include "base/concat.h"
+#include "formats/json.h"
+#include "text/chat_template.h"
+
+namespace carat {
+
+using base::concat;
+
+const Result<text::Tokenizer>& Checkpoint::State::tokenizer() const {
+  std::call_once(tokenizer_once_, [&] { tokenizer_.emplace(text::Tokenizer::from_checkpoint(file)); });
+  return *tokenizer_;
+}
+
+const Result<model::Config>& Checkpoint::State::config() const {
+  std::call_once(config_once_, [&] { config_.emplace(model::read_config(file)); });
+  return *config_;
+}
+
+Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
+  auto file = formats::open_checkpoint(path);
+  if (!file) return forward(file);
+  auto state = std::make_shared<State>();
+  state->file = std::move(*file);
+  Checkpoint out;
+  out.state_ = std::move(state);
+  return out;
+}
+
+Result<std::vector<TokenId>> Checkpoint::tokenize(std::string_view text, bool special, bool bos) const {
+  const auto& tokenizer = state_->tokenizer();
+  if (!tokenizer) return std::unexpected(tokenizer.error());
+  return tokenizer->encode(text, {.special = special, .bos = bos});
+}
+
+Result<std::string> Checkpoint::detokenize(std::span<const TokenId> ids, bool special) const {
+  const auto& tokenizer = state_->tokenizer();
+  if (!tokenizer) return std::unexpected(tokenizer.error());
+  return tokenizer->decode(ids, special);
+}
+
+Result<RenderedPrompt> Checkpoint::render(std::string_view messages_json, std::string_view tools_json,
+                                          const PromptOptions& options) const {
+  auto messages = formats::parse_json(messages_json, "messages");
+  if (!messages) return forward(messages);
+  formats::Json tools;
+  if (!tools_json.empty()) {
+    auto parsed = formats::parse_json(tools_json, "tools");
+    if (!parsed) return forward(parsed);
+    tools = std::move(*parsed);
+  }
+  text::RenderOptions render;
+  if (options.prompt_template.empty()) {
+    auto kind = text::detect_prompt_kind(state_->file);
+    if (!kind) return forward(kind);
+    render.kind = *kind;
+  } else if (const auto kind = text::find_prompt_kind(options.prompt_template)) {
+    render.kind = *kind;
+  } else {
+    return fail(ErrorCode::invalid_argument, concat("template: found \"", options.prompt_template,
+                                                    "\"; expected small, large or gemma3"));
+  }
+  render.think = options.think;
+  render.preserve_thinking = options.preserve_thinking;
+  render.add_generation_prompt = options.add_generation_prompt;
+  render.continue_final_message = options.continue_final_message;
+  auto prompt = text::render_prompt(*messages, tools, render);
+  if (!prompt) return forward(prompt);
+  const auto& tokenizer = state_->tokenizer();
+  if (!tokenizer) return std::unexpected(tokenizer.error());
+  return RenderedPrompt{prompt->text(), text::encode_prompt(*tokenizer, *prompt), prompt->starts_in_thought};
+}
+
+}  // namespace carat

@@ -1,0 +1,64 @@
+// What the public handles hold.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "base/thread_pool.h"
+#include "carat/checkpoint.h"
+#include "carat/model.h"
+#include "carat/session.h"
+#include "engine/generation_defaults.h"
+#include "engine/sequence.h"
+#include "formats/checkpoint.h"
+#include "kernels/ops.h"
+#include "model/transformer.h"
+#include "text/tokenizer.h"
+
+namespace carat {
+
+struct Checkpoint::State {
+  formats::Checkpoint file;
+
+  /// Loaded on first use, then shared; thread-safe.
+  const Result<text::Tokenizer>& tokenizer() const;
+  const Result<model::Config>& config() const;
+
+ private:
+  mutable std::once_flag tokenizer_once_, config_once_;
+  mutable std::optional<Result<text::Tokenizer>> tokenizer_;
+  mutable std::optional<Result<model::Config>> config_;
+};
+
+struct Model::State {
+  Checkpoint checkpoint;
+  kernels::Dispatch dispatch;
+  std::unique_ptr<base::ThreadPool> pool;
+  std::unique_ptr<const model::Transformer> transformer;
+  engine::GenerationDefaults defaults;
+
+  /// One computation at a time: whoever holds the lock may use the context and the workspace.
+  struct Turn {
+    std::unique_lock<std::mutex> lock;
+    engine::Compute compute;
+  };
+  Turn take_turn() const { return {std::unique_lock(mutex_), {*transformer, *context, workspace_}}; }
+
+  std::optional<kernels::Context> context;
+
+ private:
+  mutable std::mutex mutex_;
+  mutable model::Workspace workspace_;
+};
+
+/// The cache type of a session: what the options name, or by the checkpoint's weights.
+Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const model::Config& config,
+                                         const std::string& name);
+/// The context length of a session: what the options name, or the model's maximum.
+Result<std::int64_t> resolve_context_length(const model::Config& config, const SessionOptions& options);
+
+/// Bytes of the tensors a text session reads in full: everything of the decoder less the per-layer table.
+std::int64_t resident_weight_bytes(const formats::Checkpoint& file, const model::Config& config);
+
+}  // namespace carat

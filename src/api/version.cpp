@@ -1,0 +1,7 @@
+#include "carat/version.h"
+
+namespace carat {
+
+const char* version() { return CARAT_VERSION; }
+
+}  // namespace carat
