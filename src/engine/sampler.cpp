@@ -76,24 +76,33 @@ void Sampler::adjust(std::span<const TokenId> context, std::int64_t generated) {
   }
 }
 
-TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> context, std::int64_t generated) {
+std::vector<std::pair<TokenId, double>> Sampler::distribution(std::span<const float> logits,
+                                                              std::span<const TokenId> context, std::int64_t generated) {
   logits_.assign(logits.begin(), logits.end());
   adjust(context, generated);
   if (settings_.temperature == 0) {
-    return static_cast<TokenId>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());
+    return {{static_cast<TokenId>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin()), 1.0}};
   }
   select_top_k(logits_, settings_.temperature, settings_.top_k, candidates_);
-  if (candidates_.empty()) return 0;  // every token biased to -inf: nothing is likelier than the pad token
+  if (candidates_.empty()) return {{0, 1.0}};  // every token biased to -inf: nothing is likelier than the pad token
   if (settings_.top_p < 1) filter_top_p(candidates_, settings_.top_p);
   if (settings_.min_p > 0) filter_min_p(candidates_, settings_.min_p);
   if (settings_.typical_p < 1) filter_typical_p(candidates_, settings_.typical_p);
   const std::vector<double> p = probabilities(candidates_);
+  std::vector<std::pair<TokenId, double>> out;
+  for (std::size_t i = 0; i < p.size(); ++i) out.emplace_back(candidates_[i].id, p[i]);
+  return out;
+}
+
+TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> context, std::int64_t generated) {
+  const auto choices = distribution(logits, context, generated);
+  if (choices.size() == 1) return choices[0].first;
   double draw = static_cast<double>(random_() >> 11) * 0x1.0p-53;
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    draw -= p[i];
-    if (draw < 0) return candidates_[i].id;
+  for (const auto& [id, p] : choices) {
+    draw -= p;
+    if (draw < 0) return id;
   }
-  return candidates_.back().id;
+  return choices.back().first;
 }
 
 double log_probability(std::span<const float> row, TokenId id) {

@@ -46,6 +46,10 @@ class Sampler {
  public:
   explicit Sampler(SamplerSettings settings);
 
+  /// The distribution sample() draws from: ids with probabilities that add up to 1, most likely first; one id when greedy.
+  std::vector<std::pair<TokenId, double>> distribution(std::span<const float> logits, std::span<const TokenId> context,
+                                                       std::int64_t generated);
+
   /// The next token for raw model logits [vocab_size]; works on an own copy. `context` is everything so far (for the
   /// repetition penalty), its last `generated` ids are the model's own (for presence and frequency).
   TokenId sample(std::span<const float> logits, std::span<const TokenId> context, std::int64_t generated);

@@ -205,7 +205,7 @@ Result<void> Transformer::Pass::layers() {
       layer.per_layer_input = (head ? w.ple_head : w.ple_tail).data() + (head ? i : i - owner_layers) * width;
     }
     decoder_layer(layer);
-    emit(concat("layer.", i), {rows.count, self.config_.hidden_size}, w.x.data());
+    if (options.trace) emit(concat("layer.", i), {rows.count, self.config_.hidden_size}, w.x.data());
     if (auto finite = check_finite(i); !finite) return finite;
   }
   return {};
