@@ -1,0 +1,30 @@
+// iq4_nl: 32 four-bit indices into sixteen unevenly spaced levels, with one f16 scale.
+// value = d * level[q]
+#include "tensor/quant/block_decode.h"
+#include "tensor/quant/decoders.h"
+
+namespace carat::tensor::quant {
+
+namespace {
+
+struct Block {
+  std::uint16_t d;      // f16
+  std::uint8_t qs[16];  // low nibbles are values 0..15, high nibbles 16..31
+};
+static_assert(sizeof(Block) == 2 + 16);
+
+void decode_one(const Block& block, float* out) {
+  const float d = f16_to_f32(block.d);
+  for (int j = 0; j < 16; ++j) {
+    out[j] = d * static_cast<float>(kIq4Levels[block.qs[j] & 15]);
+    out[j + 16] = d * static_cast<float>(kIq4Levels[block.qs[j] >> 4]);
+  }
+}
+
+}  // namespace
+
+void decode_iq4_nl(const std::byte* blocks, std::int64_t elements, float* out) {
+  decode_blocks<Block, kSmallBlock, decode_one>(blocks, elements, out);
+}
+
+}  // namespace carat::tensor::quant

@@ -1,0 +1,38 @@
+// q4_k: 256 values of four bits in eight sub-blocks of 32, each with a six-bit scale and a six-bit minimum.
+// value = (d * scale) * q - (dmin * min)
+#include "tensor/quant/block_decode.h"
+#include "tensor/quant/decoders.h"
+
+namespace carat::tensor::quant {
+
+namespace {
+
+struct Block {
+  std::uint16_t d;          // f16
+  std::uint16_t dmin;       // f16
+  std::uint8_t scales[12];  // see unpack_scale_and_min
+  std::uint8_t qs[128];     // 32 bytes per pair of sub-blocks: low nibbles the first, high nibbles the second
+};
+static_assert(sizeof(Block) == 2 + 2 + 12 + 128);
+
+void decode_one(const Block& block, float* out) {
+  const float d = f16_to_f32(block.d);
+  const float dmin = f16_to_f32(block.dmin);
+  for (int sub = 0; sub < 8; ++sub) {
+    const ScaleAndMin packed = unpack_scale_and_min(block.scales, sub);
+    const float dl = d * static_cast<float>(packed.scale);
+    const float ml = dmin * static_cast<float>(packed.min);
+    for (int l = 0; l < 32; ++l) {
+      const int q = block.qs[sub / 2 * 32 + l] >> (sub % 2 * 4) & 15;
+      out[sub * 32 + l] = dl * static_cast<float>(q) - ml;
+    }
+  }
+}
+
+}  // namespace
+
+void decode_q4_k(const std::byte* blocks, std::int64_t elements, float* out) {
+  decode_blocks<Block, kSuperBlock, decode_one>(blocks, elements, out);
+}
+
+}  // namespace carat::tensor::quant
