@@ -5,6 +5,7 @@
 
 #include "api/state.h"
 #include "base/concat.h"
+#include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 
 namespace carat {
@@ -26,25 +27,33 @@ Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::p
   }
   auto cache = model::KvCache::create(config, tensor::DType::f32, count, count);
   if (!cache) return forward(cache);
-  std::vector<formats::OutputTensor> tensors;
-  const auto add = [&](const std::string& name, tensor::DType dtype, std::span<const std::int64_t> dims, const void* data) {
-    formats::OutputTensor tensor;
-    tensor.name = name;
-    tensor.dtype = dtype;
-    tensor.shape = *tensor::Shape::from(dims);
-    const auto* bytes = static_cast<const std::byte*>(data);
-    tensor.data.assign(bytes, bytes + tensor.shape.elements() * 4);
-    tensors.push_back(std::move(tensor));
-  };
-  add("ids", tensor::DType::i32, std::span(&count, 1), ids.data());
-  const auto steps = static_cast<std::int64_t>(config.layers.size()) + 3;
-  std::int64_t done = 0;
-  bool cancelled = false;
+  // Declared in the order the pass emits them, then streamed, so that a long trace takes no memory of its own.
+  const auto layers = static_cast<std::int64_t>(config.layers.size());
+  std::vector<formats::TensorDeclaration> tensors = {{"ids", tensor::DType::i32, {count}},
+                                                     {"embedding", tensor::DType::f32, {count, config.hidden_size}}};
+  if (config.hidden_size_per_layer_input > 0) {
+    tensors.push_back({"per_layer_inputs", tensor::DType::f32, {count, layers, config.hidden_size_per_layer_input}});
+  }
+  for (std::int64_t i = 0; i < layers; ++i) {
+    tensors.push_back({concat("layer.", i), tensor::DType::f32, {count, config.hidden_size}});
+  }
+  tensors.push_back({"norm", tensor::DType::f32, {count, config.hidden_size}});
+  tensors.push_back({"logits", tensor::DType::f32, {count, config.vocab_size}});
+  const auto steps = static_cast<std::int64_t>(tensors.size());
+  auto writer = formats::SafetensorsWriter::create(out, std::move(tensors));
+  if (!writer) return forward(writer);
+  if (auto written = writer->write("ids", std::as_bytes(ids)); !written) return written;
+
+  std::int64_t done = 1;
+  Result<void> status;
   model::ForwardOptions options;
   options.check_finite = false;
   options.trace = [&](const std::string& name, std::span<const std::int64_t> dims, const float* values) {
-    add(name, tensor::DType::f32, dims, values);
-    if (progress && !progress(std::min(++done, steps), steps)) cancelled = true;
+    if (!status) return;
+    std::int64_t elements = 1;
+    for (const std::int64_t dim : dims) elements *= dim;
+    status = writer->write(name, std::as_bytes(std::span(values, static_cast<std::size_t>(elements))));
+    if (status && progress && !progress(++done, steps)) status = fail(ErrorCode::cancelled, "trace was cancelled");
   };
   {
     const State::Turn turn = state_->take_turn();
@@ -52,8 +61,8 @@ Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::p
     auto logits = turn.compute.transformer.forward(turn.compute.context, turn.compute.workspace, {&chunk, 1}, options);
     if (!logits) return forward(logits);
   }
-  if (cancelled) return fail(ErrorCode::cancelled, "trace was cancelled");
-  return formats::write_safetensors(out, tensors);
+  if (!status) return status;
+  return writer->finish();
 }
 
 const TraceComparison::Row* TraceComparison::first_divergence() const {
