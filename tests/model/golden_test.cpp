@@ -1,0 +1,179 @@
+// The decoder against the reference implementation, layer by layer, on tiny random checkpoints of every variant, from
+// every file format and with every kernel table this machine runs.
+#include <gtest/gtest.h>
+
+#include "model/tiny_model.h"
+
+namespace carat::test {
+namespace {
+
+constexpr double kTolerance = 1e-4;
+
+class Golden : public testing::TestWithParam<GoldenCase> {
+ protected:
+  void SetUp() override {
+    auto opened = formats::open_safetensors(GetParam().golden);
+    ASSERT_TRUE(opened) << opened.error().message;
+    golden_ = std::move(*opened);
+    ids_ = token_ids(golden_, "ids");
+    ASSERT_GE(ids_.size(), 20U);
+  }
+  formats::SafetensorsFile golden_;
+  std::vector<model::TokenId> ids_;
+};
+
+std::vector<std::string> runnable_tables() {
+  std::vector<std::string> out;
+  for (const std::string& name : kernels::isa_names()) {
+    if (name != "auto" && kernels::select_kernels(name)) out.push_back(name);
+  }
+  return out;
+}
+
+TEST_P(Golden, EveryLayerEqualsTheReference) {
+  for (const std::string& isa : runnable_tables()) {
+    SCOPED_TRACE(isa);
+    TinyModel model(GetParam().model, isa);
+    ASSERT_TRUE(model.ok());
+    model::KvCache cache = model.cache(static_cast<std::int64_t>(ids_.size()), static_cast<std::int64_t>(ids_.size()));
+    std::size_t compared = 0;
+    model::ForwardOptions options;
+    options.trace = [&](const std::string& name, std::span<const std::int64_t> dims, const float* values) {
+      std::int64_t elements = 1;
+      for (const std::int64_t dim : dims) elements *= dim;
+      const auto expected = floats(golden_, name);
+      EXPECT_LE(relative_error({values, static_cast<std::size_t>(elements)}, expected), kTolerance) << name;
+      ++compared;
+    };
+    model.run(cache, ids_, 0, options);
+    // embedding, per-layer inputs where there are any, every layer, norm, logits: nothing of the golden file left out
+    // but the ids and the continuation.
+    std::size_t named = 0;
+    for (const auto& tensor : golden_.tensors()) named += tensor.name == "embedding" || tensor.name == "per_layer_inputs" ||
+                                                          tensor.name == "norm" || tensor.name == "logits" ||
+                                                          tensor.name.starts_with("layer.");
+    EXPECT_EQ(compared, named);
+    EXPECT_GE(compared, 3 + model.config().layers.size());
+  }
+}
+
+TEST_P(Golden, GreedyContinuationEqualsTheReference) {
+  if (golden_.find("generated") == nullptr) {
+    FAIL() << "the golden file holds no continuation";
+  }
+  TinyModel model(GetParam().model);
+  ASSERT_TRUE(model.ok());
+  const auto expected = token_ids(golden_, "generated");
+  const auto prompt = golden_.find("generated_prompt") != nullptr ? token_ids(golden_, "generated_prompt") : ids_;
+  model::KvCache cache = model.cache(static_cast<std::int64_t>(prompt.size() + expected.size()), 512);
+  auto logits = model.run(cache, prompt, static_cast<std::int64_t>(prompt.size()) - 1);
+  std::vector<model::TokenId> found;
+  while (found.size() < expected.size()) {
+    ASSERT_FALSE(logits.empty());
+    found.push_back(static_cast<model::TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    if (found.size() < expected.size()) logits = model.run(cache, {&found.back(), 1}, 0);
+  }
+  EXPECT_EQ(found, expected);
+}
+
+TEST_P(Golden, PromptsCutAnywhereGiveTheSameBits) {
+  TinyModel model(GetParam().model);
+  ASSERT_TRUE(model.ok());
+  const auto whole = model.all_logits(ids_, static_cast<std::int64_t>(ids_.size()));
+  for (const std::int64_t chunk : {1, 2, 3, 7, 16, 31, 33}) {
+    EXPECT_EQ(model.all_logits(ids_, chunk), whole) << "chunks of " << chunk;
+  }
+}
+
+TEST_P(Golden, RowsNobodyAsksForMayStopEarly) {
+  TinyModel model(GetParam().model);
+  ASSERT_TRUE(model.ok());
+  const auto count = static_cast<std::int64_t>(ids_.size());
+  const auto whole = model.all_logits(ids_, count);
+  const auto vocab = static_cast<std::size_t>(model.config().vocab_size);
+  for (const std::int64_t from : {count - 1, count - 2, count / 2, std::int64_t{0}}) {
+    model::KvCache cache = model.cache(count, count);
+    const auto rows = model.run(cache, ids_, from);
+    EXPECT_EQ(rows, std::vector<float>(whole.begin() + from * static_cast<std::int64_t>(vocab), whole.end())) << from;
+  }
+  // No logits at all, then one token more.
+  model::KvCache cache = model.cache(count, count);
+  EXPECT_TRUE(model.run(cache, std::span(ids_).first(ids_.size() - 1), count - 1).empty());
+  EXPECT_EQ(model.run(cache, std::span(ids_).last(1), 0), std::vector<float>(whole.end() - static_cast<std::ptrdiff_t>(vocab), whole.end()));
+}
+
+TEST_P(Golden, ThreadsAndNeighboursDoNotChangeARow) {
+  TinyModel one(GetParam().model, "auto", 1), three(GetParam().model, "auto", 3);
+  ASSERT_TRUE(one.ok() && three.ok());
+  const auto count = static_cast<std::int64_t>(ids_.size());
+  const auto alone = one.all_logits(ids_, count);
+  EXPECT_EQ(three.all_logits(ids_, count), alone);
+  // The same sequence beside another one, at another position in its own text.
+  model::KvCache first = three.cache(count, count), second = three.cache(count, count);
+  const std::vector<model::TokenId> other(ids_.rbegin(), ids_.rend());
+  three.run(second, std::span(other).first(5), 4);
+  const model::SequenceChunk chunks[] = {{&second, std::span(other).subspan(5, 9), 3}, {&first, ids_, 0}};
+  const auto logits = three.transformer().forward(three.context(), three.workspace(), chunks);
+  ASSERT_TRUE(logits) << logits.error().message;
+  const auto skip = static_cast<std::size_t>(6 * three.config().vocab_size);
+  EXPECT_EQ(std::vector<float>(logits->begin() + static_cast<std::ptrdiff_t>(skip), logits->end()), alone);
+}
+
+TEST_P(Golden, LongTextsWrapTheRingsManyTimes) {
+  TinyModel model(GetParam().model);
+  ASSERT_TRUE(model.ok());
+  std::vector<model::TokenId> text;
+  const auto length = std::min<std::size_t>(240, static_cast<std::size_t>(model.config().max_position_embeddings));
+  while (text.size() < length) text.push_back(ids_[(text.size() * 7 + text.size() / 11) % ids_.size()]);
+  const auto whole = model.all_logits(text, static_cast<std::int64_t>(text.size()));
+  EXPECT_EQ(model.all_logits(text, 1), whole);
+  EXPECT_EQ(model.all_logits(text, 50), whole);
+}
+
+TEST_P(Golden, SixteenBitCachesStayClose) {
+  TinyModel model(GetParam().model);
+  ASSERT_TRUE(model.ok());
+  const auto count = static_cast<std::int64_t>(ids_.size());
+  const auto exact = model.all_logits(ids_, count);
+  // Keys and values round to 11 and 8 bits of mantissa; these random models amplify that across layers.
+  EXPECT_LE(relative_error(model.all_logits(ids_, count, tensor::DType::f16), exact), 1e-2);
+  EXPECT_LE(relative_error(model.all_logits(ids_, count, tensor::DType::bf16), exact), 8e-2);
+}
+
+TEST_P(Golden, CachesGoBackAndForth) {
+  TinyModel model(GetParam().model);
+  ASSERT_TRUE(model.ok());
+  std::vector<model::TokenId> text = ids_;
+  while (text.size() < 120) text.push_back(ids_[text.size() * 5 % ids_.size()]);
+  const auto count = static_cast<std::int64_t>(text.size());
+  const auto vocab = static_cast<std::ptrdiff_t>(model.config().vocab_size);
+  const auto whole = model.all_logits(text, count);
+  const auto expected = [&](std::int64_t position) {
+    return std::vector<float>(whole.begin() + position * vocab, whole.begin() + (position + 1) * vocab);
+  };
+  model::KvCache cache = model.cache(count + 100, 64);
+  model.run(cache, std::span(text).first(60), 59);
+  const auto snapshot = cache.snapshot();
+  EXPECT_EQ(model.run(cache, std::span(text).subspan(60, 1), 0), expected(60));
+  // A few steps back are always possible: speculation and edited endings need them.
+  for (int i = 0; i < 3; ++i) model.run(cache, std::span(text).first(1), 0);
+  ASSERT_TRUE(cache.can_truncate(61));
+  cache.truncate(61);
+  EXPECT_EQ(model.run(cache, std::span(text).subspan(61, 1), 0), expected(61));
+  // Far away, then back by snapshot, also to a little before it.
+  const std::vector<model::TokenId> noise(90, text[0]);
+  model.run(cache, std::span(noise).first(45), 44);
+  model.run(cache, std::span(noise).first(45), 44);
+  cache.restore(snapshot);
+  EXPECT_EQ(cache.length(), 60);
+  EXPECT_EQ(model.run(cache, std::span(text).subspan(60, 1), 0), expected(60));
+  cache.restore(snapshot);
+  ASSERT_TRUE(cache.can_truncate(snapshot.floor));
+  cache.truncate(snapshot.floor);
+  EXPECT_EQ(model.run(cache, std::span(text).subspan(static_cast<std::size_t>(snapshot.floor), 1), 0), expected(snapshot.floor));
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, testing::ValuesIn(golden_cases()), case_name);
+
+}  // namespace
+}  // namespace carat::test
