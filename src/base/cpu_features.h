@@ -1,0 +1,30 @@
+// What instruction sets this processor has and the operating system lets us use. Asked once by the kernel dispatcher.
+#pragma once
+
+#include <string>
+
+namespace carat::base {
+
+/// One flag per instruction set that some kernel table needs. False on other architectures, and false when the
+/// operating system does not save the registers the set uses.
+struct CpuFeatures {
+  bool avx2 = false;
+  bool fma = false;
+  bool f16c = false;
+  bool avx512f = false;
+  bool avx512bw = false;
+  bool avx512vl = false;
+  bool avx512dq = false;
+  bool avx512_vnni = false;
+  bool avx512_bf16 = false;
+  bool neon = false;
+  bool neon_dotprod = false;
+};
+
+/// Asks the processor. Cheap, but not free: keep the answer.
+CpuFeatures detect_cpu_features();
+
+/// The processor's own name ("AMD EPYC …"), or the architecture where it does not tell.
+std::string cpu_name();
+
+}  // namespace carat::base

@@ -1,0 +1,77 @@
+// What the dispatcher and the ISA folders agree on: plain structs of pointers and sizes, and the table of functions an ISA
+// offers. Code compiled with ISA flags includes this, <cstdint>, <cstddef> and intrinsics, nothing else.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace carat::kernels {
+
+/// Number of tensor::DType values, checked against it in dispatch.cpp.
+inline constexpr int kMatmulTypes = 26;
+/// Quantised activations are padded with zeros to a multiple of this; one pass of the integer kernels covers as many.
+inline constexpr std::int64_t kActivationGroup = 512;
+
+/// Rows of activations as 8-bit integers: x[i] ≈ scale[i / 32] * q[i].
+struct QuantisedRows {
+  const std::int8_t* q = nullptr;   ///< [T][padded]
+  const float* scale = nullptr;     ///< [T][padded / 32]
+  const float* sum = nullptr;       ///< [T][padded / 32] scale * sum of the block's q
+  const float* half_sum = nullptr;  ///< [T][padded / 16] the same over halves of blocks
+  std::int64_t padded = 0;
+};
+
+/// A tile of a matmul: out[t * out_stride + r] = sum_i weights[r][i] * x[t][i] for r < rows, t < tokens.
+struct MatmulTile {
+  const std::uint8_t* weights = nullptr;
+  std::int64_t weight_row_bytes = 0;
+  std::int64_t rows = 0;  ///< at most kTileRows
+  std::int64_t in = 0;
+  const float* x = nullptr;  ///< [T][in], for kernels that take f32 activations
+  QuantisedRows quantised;   ///< for kernels that take 8-bit activations
+  std::int64_t tokens = 0;
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+};
+inline constexpr std::int64_t kTileRows = 16;
+
+/// Attention of one token's query heads that share a KV head: q and out are [heads][head_dim].
+struct AttentionTile {
+  const float* q = nullptr;
+  float* out = nullptr;
+  std::int64_t heads = 0, head_dim = 0;
+  const std::uint8_t* keys = nullptr;    ///< of the KV head, slot 0
+  const std::uint8_t* values = nullptr;
+  std::int64_t slots = 0;
+  std::int64_t key_begin = 0, key_end = 0;  ///< positions; position p lies in slot p % slots
+  float scale = 1;
+  float* scratch = nullptr;  ///< attention_scratch_floats(heads, head_dim)
+};
+/// Accumulators, scores, and a block of converted keys.
+inline constexpr std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim) {
+  return heads * head_dim + heads * 32 + 3 * heads + 32 * head_dim;
+}
+
+/// One ISA's functions; nullptr is a hole that the next table in the dispatcher's order fills.
+struct KernelTable {
+  const char* name = nullptr;
+  /// Per tensor::DType. Float kernels read `x`; quantised ones read `quantised`. A type no table has is decoded to f32 and
+  /// takes the f32 kernel.
+  void (*matmul[kMatmulTypes])(const MatmulTile&) = {};
+  bool takes_quantised[kMatmulTypes] = {};
+
+  void (*quantise_row)(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
+                       float* half_sum) = nullptr;
+  void (*rms_norm)(const float* x, std::int64_t width, const float* weight, float eps, float* y) = nullptr;
+  void (*add_rms_norm)(float* x, const float* y, std::int64_t width, const float* weight, float eps) = nullptr;
+  void (*rope)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos, const float* sin,
+               std::int64_t rotated_pairs) = nullptr;
+  void (*gelu_tanh_mul)(const float* gate, const float* up, std::int64_t count, float* out) = nullptr;
+  void (*softcap)(float* x, std::int64_t count, float cap) = nullptr;
+  bool (*all_finite)(const float* x, std::int64_t count) = nullptr;
+  /// By cache type: 0 f32, 1 f16, 2 bf16.
+  void (*attention[3])(const AttentionTile&) = {};
+  void (*store[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};
+};
+
+}  // namespace carat::kernels

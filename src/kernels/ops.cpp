@@ -1,0 +1,290 @@
+// The operations of ops.h: shapes checked, scratch kept, work cut into tiles over the thread pool. How work is cut never
+// changes a result, because each tile function computes every row by itself.
+#include "kernels/ops.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/concat.h"
+#include "base/thread_pool.h"
+#include "kernels/abi.h"
+
+namespace carat::kernels {
+
+using base::expects;
+
+// Grown once, reused by every call.
+struct Context::Scratch {
+  std::vector<std::int8_t> q;
+  std::vector<float> scale, sum, half_sum;
+  std::vector<std::vector<float>> per_thread;
+};
+
+Context::Context(std::shared_ptr<const KernelTable> table, base::ThreadPool& pool)
+    : table_(std::move(table)), pool_(&pool), scratch_(std::make_unique<Scratch>()) {
+  scratch_->per_thread.resize(static_cast<std::size_t>(pool.threads()));
+}
+Context::~Context() = default;
+Context::Context(Context&&) noexcept = default;
+Context& Context::operator=(Context&&) noexcept = default;
+
+struct PackedMatrix::Impl {
+  tensor::TensorView view;  ///< the mapped bytes, used as they are
+};
+
+PackedMatrix::PackedMatrix() = default;
+PackedMatrix::~PackedMatrix() = default;
+PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
+PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
+std::int64_t PackedMatrix::out_features() const { return impl_->view.shape[0]; }
+std::int64_t PackedMatrix::in_features() const { return impl_->view.shape[1]; }
+tensor::DType PackedMatrix::dtype() const { return impl_->view.dtype; }
+std::int64_t PackedMatrix::owned_bytes() const { return 0; }
+
+Result<PackedMatrix> pack(const KernelTable&, const tensor::TensorView& weight) {
+  if (weight.shape.rank() != 2) {
+    return fail(ErrorCode::bad_file, base::concat("has shape ", weight.shape.text(), "; expected a matrix"));
+  }
+  if (tensor::info(weight.dtype).decode == nullptr) {
+    return fail(ErrorCode::unsupported, base::concat("has type ", tensor::info(weight.dtype).name,
+                                                     "; expected a floating-point or quantised type"));
+  }
+  PackedMatrix out;
+  out.impl_ = std::make_unique<PackedMatrix::Impl>();
+  out.impl_->view = weight;
+  return out;
+}
+
+namespace {
+
+// Elementwise work below this many values is not worth waking other threads for.
+constexpr std::int64_t kSerialElements = 1 << 15;
+
+/// The rows of all targets in tiles of kTileRows, counted through.
+struct Tiles {
+  std::span<const MatmulTarget> targets;
+  std::int64_t count = 0;
+  explicit Tiles(std::span<const MatmulTarget> t) : targets(t) {
+    for (const MatmulTarget& target : targets) count += tiles_of(target);
+  }
+  static std::int64_t tiles_of(const MatmulTarget& target) {
+    return (target.weight->out_features() + kTileRows - 1) / kTileRows;
+  }
+  std::pair<const MatmulTarget*, std::int64_t> at(std::int64_t index) const {
+    const MatmulTarget* target = targets.data();
+    while (index >= tiles_of(*target)) index -= tiles_of(*target++);
+    return {target, index * kTileRows};
+  }
+};
+
+void quantise(const Context& context, const float* x, std::int64_t tokens, std::int64_t in, QuantisedRows& out) {
+  Context::Scratch& s = context.scratch();
+  const std::int64_t padded = (in + kActivationGroup - 1) / kActivationGroup * kActivationGroup;
+  const auto grow = [](auto& v, std::int64_t n) {
+    if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
+  };
+  grow(s.q, tokens * padded);
+  grow(s.scale, tokens * padded / 32);
+  grow(s.sum, tokens * padded / 32);
+  grow(s.half_sum, tokens * padded / 16);
+  out = {s.q.data(), s.scale.data(), s.sum.data(), s.half_sum.data(), padded};
+  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      context.table().quantise_row(x + t * in, in, padded, s.q.data() + t * padded, s.scale.data() + t * padded / 32,
+                                   s.sum.data() + t * padded / 32, s.half_sum.data() + t * padded / 16);
+    }
+  };
+  if (tokens * in < kSerialElements) body(0, tokens, 0);
+  else context.pool().parallel_for(tokens, 8, body);
+}
+
+// Types without a kernel of their own: the tile's rows decoded to f32, then the f32 kernel.
+void decoded_tile(const Context& context, const tensor::TensorView& weight, std::int64_t row, MatmulTile tile, int thread) {
+  std::vector<float>& rows = context.scratch().per_thread[static_cast<std::size_t>(thread)];
+  const auto needed = static_cast<std::size_t>(kTileRows * tile.in);
+  if (rows.size() < needed) rows.resize(needed);
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    tensor::decode_row(weight, row + r, std::span(rows).subspan(static_cast<std::size_t>(r * tile.in), static_cast<std::size_t>(tile.in)));
+  }
+  tile.weights = reinterpret_cast<const std::uint8_t*>(rows.data());
+  tile.weight_row_bytes = tile.in * 4;
+  context.table().matmul[static_cast<std::size_t>(tensor::DType::f32)](tile);
+}
+
+template <typename Row>
+void each_row(const Context& context, std::int64_t rows, std::int64_t width, const Row& row) {
+  if (rows * width < kSerialElements) {
+    for (std::int64_t t = 0; t < rows; ++t) row(t);
+    return;
+  }
+  const std::int64_t grain = std::max<std::int64_t>(1, rows / (4 * context.pool().threads()));
+  context.pool().parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) row(t);
+  });
+}
+
+// Elementwise work over one long run of values, cut at multiples of 4096 so that vector tails stay where they are.
+template <typename Run>
+void each_run(const Context& context, std::int64_t count, const Run& run) {
+  constexpr std::int64_t kRun = 4096;
+  if (count < kSerialElements) return run(0, count);
+  const std::int64_t runs = (count + kRun - 1) / kRun;
+  context.pool().parallel_for(runs, std::max<std::int64_t>(1, runs / (4 * context.pool().threads())),
+                              [&](std::int64_t begin, std::int64_t end, int) {
+                                run(begin * kRun, std::min(count, end * kRun) - begin * kRun);
+                              });
+}
+
+std::size_t cache_type_index(tensor::DType dtype) {
+  return dtype == tensor::DType::f32 ? 0 : dtype == tensor::DType::f16 ? 1 : 2;
+}
+
+}  // namespace
+
+void matmul(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets) {
+  if (tokens == 0 || targets.empty()) return;
+  const KernelTable& table = context.table();
+  const std::int64_t in = targets[0].weight->in_features();
+  bool any_quantised = false;
+  for (const MatmulTarget& target : targets) {
+    expects(target.weight->in_features() == in, "all targets of a matmul take the same input");
+    any_quantised = any_quantised || table.takes_quantised[static_cast<std::size_t>(target.weight->dtype())];
+  }
+  QuantisedRows quantised;
+  if (any_quantised) quantise(context, x, tokens, in, quantised);
+
+  const Tiles tiles(targets);
+  const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto [target, row] = tiles.at(i);
+      const tensor::TensorView& weight = target->weight->impl().view;
+      MatmulTile tile;
+      tile.weight_row_bytes = weight.row_bytes();
+      tile.weights = reinterpret_cast<const std::uint8_t*>(weight.data) + row * tile.weight_row_bytes;
+      tile.rows = std::min(kTileRows, weight.shape[0] - row);
+      tile.in = in;
+      tile.x = x;
+      tile.quantised = quantised;
+      tile.tokens = tokens;
+      tile.out = target->out + row;
+      tile.out_stride = target->out_stride != 0 ? target->out_stride : weight.shape[0];
+      if (const auto kernel = table.matmul[static_cast<std::size_t>(weight.dtype)]) kernel(tile);
+      else decoded_tile(context, weight, row, tile, thread);
+    }
+  };
+  if (tiles.count * kTileRows * in * tokens < kSerialElements) return body(0, tiles.count, 0);
+  const std::int64_t pieces = 8 * context.pool().threads();
+  context.pool().parallel_for(tiles.count, std::max<std::int64_t>(1, tiles.count / pieces), body);
+}
+
+void rms_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
+              float eps, float* y) {
+  each_row(context, rows, width, [&](std::int64_t t) { context.table().rms_norm(x + t * width, width, weight, eps, y + t * width); });
+}
+
+void add_rms_norm(const Context& context, float* x, const float* y, std::int64_t rows, std::int64_t width,
+                  const float* weight, float eps) {
+  each_row(context, rows, width, [&](std::int64_t t) { context.table().add_rms_norm(x + t * width, y + t * width, width, weight, eps); });
+}
+
+void rope(const Context& context, float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
+          const float* cos, const float* sin, std::int64_t rotated_pairs) {
+  expects(2 * rotated_pairs <= head_dim, "no more pairs turn than there are");
+  each_row(context, tokens, heads * head_dim, [&](std::int64_t t) {
+    context.table().rope(x + t * heads * head_dim, heads, head_dim, cos + t * rotated_pairs, sin + t * rotated_pairs, rotated_pairs);
+  });
+}
+
+void gelu_tanh_mul(const Context& context, const float* gate, const float* up, std::int64_t count, float* out) {
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) { context.table().gelu_tanh_mul(gate + begin, up + begin, n, out + begin); });
+}
+void softcap(const Context& context, float* x, std::int64_t count, float cap) {
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) { context.table().softcap(x + begin, n, cap); });
+}
+void scale(const Context& context, float* x, std::int64_t count, float factor) {
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
+    for (float* p = x + begin; p < x + begin + n; ++p) *p *= factor;
+  });
+}
+void add(const Context& context, float* x, const float* y, std::int64_t count) {
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
+    for (std::int64_t i = begin; i < begin + n; ++i) x[i] += y[i];
+  });
+}
+void add_scaled(const Context& context, float* x, const float* y, std::int64_t count, float factor) {
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
+    for (std::int64_t i = begin; i < begin + n; ++i) x[i] += factor * y[i];
+  });
+}
+
+void kv_store(const Context& context, const KvView& cache, const float* k, const float* v, std::int64_t tokens,
+              std::int64_t first_position) {
+  expects(tokens <= cache.slots, "more positions than slots would overwrite each other");
+  const auto store = context.table().store[cache_type_index(cache.dtype)];
+  const std::int64_t heads = cache.num_kv_heads, dim = cache.head_dim, bytes = tensor::info(cache.dtype).block_bytes;
+  each_row(context, tokens, 2 * heads * dim, [&](std::int64_t t) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const std::int64_t at = (h * cache.head_stride + (first_position + t) % cache.slots * dim) * bytes;
+      store(k + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.keys) + at);
+      store(v + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.values) + at);
+    }
+  });
+}
+
+void attention(const Context& context, const float* q, std::int64_t tokens, std::int64_t num_heads, const KvView& cache,
+               const std::int64_t* key_begin, const std::int64_t* key_end, float scale, float* out) {
+  const std::int64_t dim = cache.head_dim, group = num_heads / cache.num_kv_heads;
+  expects(num_heads % cache.num_kv_heads == 0, "query heads share key-value heads evenly");
+  expects(cache.slots % kKvBlock == 0, "rings are whole blocks");
+  const auto kernel = context.table().attention[cache_type_index(cache.dtype)];
+  const std::int64_t bytes = tensor::info(cache.dtype).block_bytes;
+  // Few rows: cut the heads of a group so that every thread has some. Which heads stand together changes no result.
+  const std::int64_t units = tokens * cache.num_kv_heads;
+  std::int64_t parts = 1;
+  while (units * parts < context.pool().threads() && group % (2 * parts) == 0) parts *= 2;
+  const std::int64_t heads = group / parts;
+  for (auto& scratch : context.scratch().per_thread) {
+    const auto needed = static_cast<std::size_t>(attention_scratch_floats(heads, dim));
+    if (scratch.size() < needed) scratch.resize(needed);
+  }
+  const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t part = i % parts, kv_head = i / parts % cache.num_kv_heads, t = i / parts / cache.num_kv_heads;
+      const std::int64_t first_head = kv_head * group + part * heads;
+      AttentionTile tile;
+      tile.q = q + (t * num_heads + first_head) * dim;
+      tile.out = out + (t * num_heads + first_head) * dim;
+      tile.heads = heads;
+      tile.head_dim = dim;
+      tile.keys = reinterpret_cast<const std::uint8_t*>(cache.keys) + kv_head * cache.head_stride * bytes;
+      tile.values = reinterpret_cast<const std::uint8_t*>(cache.values) + kv_head * cache.head_stride * bytes;
+      tile.slots = cache.slots;
+      tile.key_begin = key_begin[t];
+      tile.key_end = key_end[t];
+      tile.scale = scale;
+      tile.scratch = context.scratch().per_thread[static_cast<std::size_t>(thread)].data();
+      kernel(tile);
+    }
+  };
+  std::int64_t keys = 0;
+  for (std::int64_t t = 0; t < tokens; ++t) keys += key_end[t] - key_begin[t];
+  const std::int64_t work = keys * num_heads * dim;
+  if (work < kSerialElements) return body(0, units * parts, 0);
+  context.pool().parallel_for(units * parts, std::max<std::int64_t>(1, units * parts / (8 * context.pool().threads())), body);
+}
+
+std::int64_t first_non_finite_row(const Context& context, const float* x, std::int64_t rows, std::int64_t width) {
+  std::atomic<std::int64_t> first{rows};
+  each_row(context, rows, width, [&](std::int64_t t) {
+    if (context.table().all_finite(x + t * width, width)) return;
+    std::int64_t seen = first.load();
+    while (t < seen && !first.compare_exchange_weak(seen, t)) {
+    }
+  });
+  return first == rows ? -1 : first.load();
+}
+
+}  // namespace carat::kernels
