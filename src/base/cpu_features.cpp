@@ -61,6 +61,7 @@ CpuFeatures detect_cpu_features() {
     found.avx512bw = bit(seven.ebx, 30);
     found.avx512vl = bit(seven.ebx, 31);
     found.avx512_vnni = bit(seven.ecx, 11);
+    found.avx512_vbmi = bit(seven.ecx, 1);
     found.avx512_bf16 = bit(seven_one.eax, 5);
   }
   return found;

@@ -42,7 +42,7 @@ std::vector<Row> rows() {
   std::vector<Row> out;
 #if defined(__x86_64__)
   out.push_back({&kAvx512Table, first_missing({{cpu.avx512f, "avx512f"}, {cpu.avx512bw, "avx512bw"}, {cpu.avx512vl, "avx512vl"},
-                                               {cpu.avx512dq, "avx512dq"}, {cpu.avx512_vnni, "avx512_vnni"},
+                                               {cpu.avx512dq, "avx512dq"}, {cpu.avx512_vnni, "avx512_vnni"}, {cpu.avx512_vbmi, "avx512_vbmi"},
                                                {cpu.avx2, "avx2"}, {cpu.fma, "fma"}, {cpu.f16c, "f16c"}})});
   out.push_back({&kAvx2Table, first_missing({{cpu.avx2, "avx2"}, {cpu.fma, "fma"}, {cpu.f16c, "f16c"}})});
 #endif

@@ -16,6 +16,7 @@ using I16 = std::int32_t __attribute__((vector_size(64)));
 using U16 = std::uint32_t __attribute__((vector_size(64)));
 using H16 = std::uint16_t __attribute__((vector_size(32)));
 constexpr std::int64_t kLanes = 16;
+constexpr std::int64_t kPrefetchBytes = 6144;
 
 template <typename V, typename T>
 inline V load(const T* p) {
@@ -38,22 +39,20 @@ inline U16 as_bits(F16 v) {
   __builtin_memcpy(&u, &v, sizeof u);
   return u;
 }
-// Lanes are added as a tree, always the same one.
+// Lanes are joined as a tree, always the same one: 8 apart, then 4, 2, 1.
+template <typename Join>
+inline float join_lanes(F16 v, Join join) {
+  v = join(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  v = join(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  v = join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  v = join(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+  return v[0];
+}
 inline float sum_lanes(F16 v) {
-  float a[16];
-  store(a, v);
-  for (int step = 8; step > 0; step /= 2) {
-    for (int i = 0; i < step; ++i) a[i] += a[i + step];
-  }
-  return a[0];
+  return join_lanes(v, [](F16 a, F16 b) { return a + b; });
 }
 inline float max_lanes(F16 v) {
-  float a[16];
-  store(a, v);
-  for (int step = 8; step > 0; step /= 2) {
-    for (int i = 0; i < step; ++i) a[i] = a[i] > a[i + step] ? a[i] : a[i + step];
-  }
-  return a[0];
+  return join_lanes(v, [](F16 a, F16 b) { return a > b ? a : b; });
 }
 // The first n < 16 values, zeros behind them.
 template <typename T>
@@ -266,22 +265,24 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
     const F16 magic = splat(12582912.0F);
     const I16 qlo = __builtin_convertvector((lo * inverse + magic) - magic, I16);
     const I16 qhi = __builtin_convertvector((hi * inverse + magic) - magic, I16);
-    std::int32_t ints[32], slo = 0, shi = 0;
+    std::int32_t ints[32];
     store(ints, qlo);
     store(ints + kLanes, qhi);
-    for (int i = 0; i < 16; ++i) {
-      slo += ints[i];
-      shi += ints[i + 16];
-    }
     for (int i = 0; i < 32; ++i) q[b * 32 + i] = static_cast<std::int8_t>(ints[i]);
+    // Sums of at most 32 small whole numbers are exact in f32.
+    const float slo = sum_lanes(__builtin_convertvector(qlo, F16)), shi = sum_lanes(__builtin_convertvector(qhi, F16));
     scale[b] = d;
-    half_sum[2 * b] = d * static_cast<float>(slo);
-    half_sum[2 * b + 1] = d * static_cast<float>(shi);
-    sum[b] = d * static_cast<float>(slo + shi);
+    half_sum[2 * b] = d * slo;
+    half_sum[2 * b + 1] = d * shi;
+    sum[b] = d * (slo + shi);
   }
 }
 
 // --- float matmul ---
+
+// Decoding streams each weight once. The hardware's prefetchers stop at page borders; asking for what comes some pages
+// later keeps the stream going. Past the end of a mapping the request is ignored.
+inline void prefetch(const void* p) { __builtin_prefetch(static_cast<const std::uint8_t*>(p) + kPrefetchBytes, 0, 2); }
 
 // Rows x tokens register tile over the whole width; two accumulators per result, added at the end.
 template <typename Element, int Rows, int Tokens>
@@ -298,6 +299,7 @@ inline void float_block(const MatmulTile& tile, std::int64_t row, std::int64_t t
   for (; i + 2 * kLanes <= tile.in; i += 2 * kLanes) {
     F16 a[Rows], b[Rows];
     for (int r = 0; r < Rows; ++r) {
+      if constexpr (Tokens == 1) prefetch(w[r] + i);
       a[r] = Element::read(w[r] + i);
       b[r] = Element::read(w[r] + i + kLanes);
     }

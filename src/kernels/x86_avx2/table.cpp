@@ -3,7 +3,7 @@
 #include <immintrin.h>
 
 #include "kernels/vector_rows.h"
-#include "kernels/x86_unpack.h"
+#include "kernels/x86_avx2/unpack.h"
 
 namespace carat::kernels {
 namespace {

@@ -1,5 +1,5 @@
 // Turns quantised weights into unsigned bytes with a scale and an offset per sub-block: weight = scale * byte - offset.
-// Sub-blocks hold 32 values, or 16 for q6_k. Included by the x86 tables, in an anonymous namespace; needs AVX2 and F16C.
+// Sub-blocks hold 32 values, or 16 for q6_k. Needs AVX2 and F16C.
 #pragma once
 
 #include <immintrin.h>
