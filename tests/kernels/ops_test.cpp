@@ -1,0 +1,344 @@
+// Every kernel table this machine runs against plain loops in double precision, and the promise that a row's result does
+// not depend on its neighbours or on the number of threads.
+#include "kernels/ops.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/thread_pool.h"
+#include "kernels/random_weights.h"
+
+namespace carat::kernels {
+namespace {
+
+using test::RandomMatrix;
+using test::random_floats;
+
+class Ops : public testing::TestWithParam<std::string> {
+ protected:
+  Ops() {
+    auto chosen = select_kernels(GetParam());
+    EXPECT_TRUE(chosen) << chosen.error().message;
+    table_ = chosen->table;
+  }
+  Context context(base::ThreadPool& pool) const { return Context(table_, pool); }
+  base::ThreadPool pool_{2};
+  std::shared_ptr<const KernelTable> table_;
+};
+
+std::vector<std::string> runnable() {
+  std::vector<std::string> out;
+  for (const std::string& name : isa_names()) {
+    if (name != "auto" && select_kernels(name)) out.push_back(name);
+  }
+  return out;
+}
+
+// Activations rounded to 8 bits per block of 32, in double.
+std::vector<double> rounded(const std::vector<float>& x) {
+  std::vector<double> out(x.size());
+  for (std::size_t b = 0; b < x.size(); b += 32) {
+    double largest = 0;
+    for (std::size_t i = b; i < b + 32; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
+    for (std::size_t i = b; i < b + 32; ++i) {
+      out[i] = largest == 0 ? 0 : std::nearbyint(static_cast<double>(x[i]) * 127 / largest) * largest / 127;
+    }
+  }
+  return out;
+}
+
+// The largest |found - expected| / magnitude.
+double worst_error(const std::vector<float>& found, const std::vector<double>& expected, const std::vector<double>& magnitude) {
+  double worst = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (!std::isfinite(found[i])) return INFINITY;
+    worst = std::max(worst, std::abs(static_cast<double>(found[i]) - expected[i]) / (magnitude[i] + 1e-30));
+  }
+  return worst;
+}
+
+double relative_distance(const std::vector<float>& found, const std::vector<double>& expected) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (!std::isfinite(found[i])) return INFINITY;
+    difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
+    size += expected[i] * expected[i];
+  }
+  return std::sqrt(difference / size);
+}
+
+TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
+  const Context c = context(pool_);
+  for (const tensor::DTypeInfo& type : tensor::registry()) {
+    if (type.decode == nullptr) continue;
+    SCOPED_TRACE(type.name);
+    // Widths that end inside vectors, groups and chunks; row counts that end inside tiles.
+    std::vector<std::int64_t> widths = {1, 2, 5, 6, 7, 9, 17};
+    for (std::int64_t& width : widths) width *= type.block_elements;
+    if (type.block_elements == 1) widths = {1, 2, 3, 15, 16, 17, 31, 32, 33, 47, 64, 65, 70, 640};
+    else widths.push_back(2048 / type.block_elements * type.block_elements + 2 * type.block_elements);
+    for (const std::int64_t in : widths) {
+      for (const std::int64_t rows : {1, 3, 16, 21}) {
+        const RandomMatrix w(type.dtype, rows, in, static_cast<std::uint32_t>(in * 31 + rows));
+        auto packed = pack(c.table(), w.view);
+        ASSERT_TRUE(packed) << packed.error().message;
+        for (const std::int64_t tokens : {1, 2, 3, 5, 8}) {
+          const auto x = random_floats(tokens * in, static_cast<std::uint32_t>(tokens));
+          std::vector<float> out(static_cast<std::size_t>(tokens * rows), NAN);
+          const MatmulTarget target{&*packed, out.data(), 0};
+          matmul(c, x.data(), tokens, {&target, 1});
+          std::vector<double> exact(out.size()), coarse(out.size()), magnitude(out.size());
+          for (std::int64_t t = 0; t < tokens; ++t) {
+            const std::vector<float> row_x(x.begin() + t * in, x.begin() + (t + 1) * in);
+            const auto q = in % 32 == 0 ? rounded(row_x) : std::vector<double>(row_x.begin(), row_x.end());
+            for (std::int64_t r = 0; r < rows; ++r) {
+              const auto weights = w.row(r);
+              const auto at = static_cast<std::size_t>(t * rows + r);
+              for (std::size_t i = 0; i < weights.size(); ++i) {
+                exact[at] += static_cast<double>(weights[i]) * static_cast<double>(row_x[i]);
+                coarse[at] += static_cast<double>(weights[i]) * q[i];
+                magnitude[at] += std::abs(static_cast<double>(weights[i]) * static_cast<double>(row_x[i]));
+              }
+            }
+          }
+          // Sums in f32: an error of 2e-6 of the sum of magnitudes. Integer kernels must equal the product of the rounded
+          // activations.
+          const double error = std::min(worst_error(out, exact, magnitude), worst_error(out, coarse, magnitude));
+          ASSERT_LE(error, 2e-6) << rows << " x " << in << ", " << tokens << " tokens";
+          // And rounding to 8 bits costs little against the exact product.
+          if (rows * tokens > 8 && in >= 256) {
+            ASSERT_LE(relative_distance(out, exact), 0.02) << rows << " x " << in;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
+  base::ThreadPool one(1), three(3);
+  const Context alone = context(one), many = context(three);
+  for (const tensor::DType type : {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16, tensor::DType::q8_0, tensor::DType::q4_0,
+                                   tensor::DType::q4_k, tensor::DType::q6_k, tensor::DType::q5_0, tensor::DType::q3_k}) {
+    constexpr std::int64_t kRows = 77, kIn = 2560, kTokens = 11;
+    const RandomMatrix w(type, kRows, kIn, 5), other(type, 40, kIn, 6);
+    const auto a = pack(alone.table(), w.view), b = pack(alone.table(), other.view);
+    ASSERT_TRUE(a && b);
+    const auto x = random_floats(kTokens * kIn, 9);
+    std::vector<float> batch(kTokens * kRows), beside(kTokens * 40);
+    const MatmulTarget targets[] = {{&*b, beside.data(), 0}, {&*a, batch.data(), 0}};
+    matmul(many, x.data(), kTokens, targets);
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      std::vector<float> single(kRows);
+      const MatmulTarget target{&*a, single.data(), 0};
+      matmul(alone, x.data() + t * kIn, 1, {&target, 1});
+      EXPECT_EQ(single, std::vector<float>(batch.begin() + t * kRows, batch.begin() + (t + 1) * kRows))
+          << tensor::info(type).name << " token " << t;
+    }
+  }
+}
+
+TEST_P(Ops, NormsEqualTheFormula) {
+  const Context c = context(pool_);
+  for (std::int64_t width = 1; width <= 70; ++width) {
+    const auto x = random_floats(3 * width, 1), weight = random_floats(width, 2), base = random_floats(3 * width, 3);
+    std::vector<float> y(x.size()), sum = base, plain(x.size());
+    rms_norm(c, x.data(), 3, width, weight.data(), 1e-6F, y.data());
+    rms_norm(c, x.data(), 3, width, nullptr, 1e-6F, plain.data());
+    add_rms_norm(c, sum.data(), x.data(), 3, width, weight.data(), 1e-6F);
+    for (std::int64_t t = 0; t < 3; ++t) {
+      double square = 0;
+      for (std::int64_t i = 0; i < width; ++i) square += std::pow(static_cast<double>(x[static_cast<std::size_t>(t * width + i)]), 2);
+      const double factor = 1 / std::sqrt(square / static_cast<double>(width) + 1e-6);
+      for (std::int64_t i = 0; i < width; ++i) {
+        const auto at = static_cast<std::size_t>(t * width + i);
+        const double expected = static_cast<double>(x[at]) * factor * static_cast<double>(weight[static_cast<std::size_t>(i)]);
+        ASSERT_NEAR(y[at], expected, 2e-6 * (1 + std::abs(expected))) << width;
+        ASSERT_NEAR(plain[at], static_cast<double>(x[at]) * factor, 2e-6 * (1 + std::abs(static_cast<double>(x[at]) * factor)));
+        ASSERT_NEAR(sum[at], static_cast<double>(base[at]) + expected, 4e-6 * (1 + std::abs(expected)));
+      }
+    }
+    rms_norm(c, y.data(), 3, width, nullptr, 1e-6F, y.data());  // in place
+  }
+}
+
+TEST_P(Ops, RopeTurnsPairsHalfAHeadApart) {
+  const Context c = context(pool_);
+  for (const auto& [dim, pairs] : {std::pair<std::int64_t, std::int64_t>{2, 1}, {16, 8}, {32, 4}, {64, 32}, {512, 64}, {70, 35}, {70, 17}}) {
+    constexpr std::int64_t kTokens = 3, kHeads = 2;
+    auto x = random_floats(kTokens * kHeads * dim, 4);
+    const auto before = x;
+    const auto angle = random_floats(kTokens * pairs, 5, 3);
+    std::vector<float> cos(angle.size()), sin(angle.size());
+    for (std::size_t i = 0; i < angle.size(); ++i) cos[i] = std::cos(angle[i]), sin[i] = std::sin(angle[i]);
+    rope(c, x.data(), kTokens, kHeads, dim, cos.data(), sin.data(), pairs);
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      for (std::int64_t h = 0; h < kHeads; ++h) {
+        for (std::int64_t i = 0; i < dim / 2; ++i) {
+          const auto low = static_cast<std::size_t>((t * kHeads + h) * dim + i), high = low + static_cast<std::size_t>(dim / 2);
+          const auto k = static_cast<std::size_t>(t * pairs + i);
+          const float co = i < pairs ? cos[k] : 1, si = i < pairs ? sin[k] : 0;
+          ASSERT_NEAR(x[low], before[low] * co - before[high] * si, 1e-6) << dim << " " << i;
+          ASSERT_NEAR(x[high], before[high] * co + before[low] * si, 1e-6) << dim << " " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Ops, ActivationsEqualTheFormulas) {
+  const Context c = context(pool_);
+  std::vector<float> x;
+  for (double v = -40; v <= 40; v += 0.01) x.push_back(static_cast<float>(v));
+  for (const float v : {0.0F, -0.0F, 1e-8F, -1e-8F, 1e-30F, 88.5F, -88.5F, 1e4F, -1e4F, 1e30F}) x.push_back(v);
+  const std::vector<float> ones(x.size(), 1.0F);
+  std::vector<float> gelu(x.size()), capped = x;
+  gelu_tanh_mul(c, x.data(), ones.data(), static_cast<std::int64_t>(x.size()), gelu.data());
+  softcap(c, capped.data(), static_cast<std::int64_t>(x.size()), 30.0F);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double v = static_cast<double>(x[i]);
+    const double expected = 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+    ASSERT_NEAR(gelu[i], expected, 1e-6 * std::max(1e-3, std::abs(v))) << v;
+    ASSERT_NEAR(capped[i], 30 * std::tanh(v / 30), 1e-5) << v;
+  }
+  for (std::int64_t count = 1; count <= 40; ++count) {  // tails
+    std::vector<float> out(static_cast<std::size_t>(count));
+    gelu_tanh_mul(c, x.data() + 3000, x.data() + 100, count, out.data());
+    std::vector<float> longer(64);
+    gelu_tanh_mul(c, x.data() + 3000, x.data() + 100, 64, longer.data());
+    ASSERT_EQ(out, std::vector<float>(longer.begin(), longer.begin() + count));
+  }
+}
+
+TEST_P(Ops, NothingHidesANaN) {
+  const Context c = context(pool_);
+  for (const std::int64_t width : {1, 15, 16, 17, 100}) {
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      std::vector<float> x(static_cast<std::size_t>(5 * width), 1.0F);
+      EXPECT_EQ(first_non_finite_row(c, x.data(), 5, width), -1);
+      x[static_cast<std::size_t>(4 * width)] = bad;
+      x[static_cast<std::size_t>(3 * width - 1)] = bad;
+      EXPECT_EQ(first_non_finite_row(c, x.data(), 5, width), 2);
+    }
+  }
+  std::vector<float> x(20, 1.0F), ones(20, 1.0F), out(20);
+  x[3] = NAN;
+  gelu_tanh_mul(c, x.data(), ones.data(), 20, out.data());
+  EXPECT_TRUE(std::isnan(out[3]));
+  EXPECT_FALSE(std::isnan(out[4]));
+  softcap(c, x.data(), 20, 30.0F);
+  EXPECT_TRUE(std::isnan(x[3]));
+}
+
+// Attention in double over the same stored keys and values.
+struct AttentionCase {
+  std::int64_t heads, kv_heads, dim, slots, stored, tokens;
+};
+
+TEST_P(Ops, AttentionEqualsTheFormulaForAnyRangeOfARing) {
+  base::ThreadPool one(1);
+  const Context c = context(pool_), single = context(one);
+  for (const AttentionCase& a : {AttentionCase{4, 2, 16, 32, 32, 3}, {8, 1, 256, 96, 150, 4}, {8, 8, 64, 64, 100, 2},
+                                 {6, 3, 512, 64, 64, 1}, {2, 1, 10, 32, 45, 5}, {16, 2, 72, 128, 128, 7}}) {
+    for (const tensor::DType type : {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16}) {
+      const std::int64_t bytes = tensor::info(type).block_bytes, half = a.kv_heads * a.slots * a.dim * bytes;
+      std::vector<std::byte> memory(static_cast<std::size_t>(2 * half));
+      KvView cache{type, memory.data(), memory.data() + half, a.slots, a.slots * a.dim, a.kv_heads, a.dim};
+      const auto k = random_floats(a.stored * a.kv_heads * a.dim, 1), v = random_floats(a.stored * a.kv_heads * a.dim, 2);
+      const std::int64_t width = a.kv_heads * a.dim;
+      for (std::int64_t p = 0; p < a.stored; p += 13) {
+        kv_store(c, cache, k.data() + p * width, v.data() + p * width, std::min<std::int64_t>(13, a.stored - p), p);
+      }
+      const auto stored = [&](const std::vector<float>& from, std::int64_t p, std::int64_t h, std::int64_t i) {
+        const float value = from[static_cast<std::size_t>((p * a.kv_heads + h) * a.dim + i)];
+        if (type == tensor::DType::f16) return tensor::f16_to_f32(tensor::f32_to_f16(value));
+        return type == tensor::DType::bf16 ? tensor::bf16_to_f32(tensor::f32_to_bf16(value)) : value;
+      };
+      const auto q = random_floats(a.tokens * a.heads * a.dim, 3);
+      std::vector<std::int64_t> begin, end;
+      std::mt19937 random(8);
+      for (std::int64_t t = 0; t < a.tokens; ++t) {
+        const std::int64_t oldest = std::max<std::int64_t>(0, a.stored - a.slots);
+        begin.push_back(oldest + static_cast<std::int64_t>(random() % static_cast<unsigned>(a.stored - oldest)));
+        end.push_back(begin.back() + 1 + static_cast<std::int64_t>(random() % static_cast<unsigned>(a.stored - begin.back())));
+      }
+      std::vector<float> out(q.size()), alone(q.size());
+      const float scale = 0.3F;
+      attention(c, q.data(), a.tokens, a.heads, cache, begin.data(), end.data(), scale, out.data());
+      std::vector<double> expected(q.size());
+      for (std::int64_t t = 0; t < a.tokens; ++t) {
+        // One row with one thread: the same bits.
+        attention(single, q.data() + t * a.heads * a.dim, 1, a.heads, cache, begin.data() + t, end.data() + t, scale,
+                  alone.data() + t * a.heads * a.dim);
+        for (std::int64_t h = 0; h < a.heads; ++h) {
+          const std::int64_t kv = h / (a.heads / a.kv_heads), row = (t * a.heads + h) * a.dim;
+          std::vector<double> weight;
+          double top = -INFINITY, sum = 0;
+          for (std::int64_t p = begin[static_cast<std::size_t>(t)]; p < end[static_cast<std::size_t>(t)]; ++p) {
+            double s = 0;
+            for (std::int64_t i = 0; i < a.dim; ++i) s += static_cast<double>(q[static_cast<std::size_t>(row + i)]) * static_cast<double>(stored(k, p, kv, i));
+            weight.push_back(s * static_cast<double>(scale));
+            top = std::max(top, weight.back());
+          }
+          for (double& s : weight) sum += s = std::exp(s - top);
+          for (std::size_t j = 0; j < weight.size(); ++j) {
+            for (std::int64_t i = 0; i < a.dim; ++i) {
+              expected[static_cast<std::size_t>(row + i)] +=
+                  weight[j] / sum * static_cast<double>(stored(v, begin[static_cast<std::size_t>(t)] + static_cast<std::int64_t>(j), kv, i));
+            }
+          }
+        }
+      }
+      EXPECT_LE(relative_distance(out, expected), 3e-6) << a.dim << " " << tensor::info(type).name;
+      EXPECT_EQ(alone, out);
+    }
+  }
+}
+
+TEST_P(Ops, ElementwiseHelpers) {
+  const Context c = context(pool_);
+  for (const std::int64_t count : {1, 17, 40000}) {
+    auto x = random_floats(count, 1);
+    const auto before = x, y = random_floats(count, 2);
+    scale(c, x.data(), count, 3.0F);
+    add(c, x.data(), y.data(), count);
+    add_scaled(c, x.data(), y.data(), count, -2.0F);
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], before[i] * 3 - y[i], 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, Ops, testing::ValuesIn(runnable()), [](const auto& test) { return test.param; });
+
+TEST(Dispatch, NamesAreListedBestFirstAndOthersRefused) {
+  const auto names = isa_names();
+  ASSERT_GE(names.size(), 2U);
+  EXPECT_EQ(names.front(), "auto");
+  EXPECT_EQ(names.back(), "portable");
+  const auto unknown = select_kernels("sse9");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, ErrorCode::invalid_argument);
+  EXPECT_NE(unknown.error().message.find("portable"), std::string::npos);
+  const auto best = select_kernels("auto");
+  ASSERT_TRUE(best);
+  EXPECT_FALSE(best->report.empty());
+  const auto portable = select_kernels("portable");
+  ASSERT_TRUE(portable);
+  EXPECT_EQ(portable->name, "portable");
+}
+
+TEST(Pack, WhatIsNoMatrixOfNumbersIsRefused) {
+  const auto table = select_kernels("portable")->table;
+  const RandomMatrix good(tensor::DType::f32, 4, 8, 1);
+  EXPECT_TRUE(pack(*table, good.view));
+  tensor::TensorView flat = good.view;
+  flat.shape = tensor::Shape{32};
+  EXPECT_EQ(pack(*table, flat).error().code, ErrorCode::bad_file);
+  tensor::TensorView ints = good.view;
+  ints.dtype = tensor::DType::i64;
+  EXPECT_EQ(pack(*table, ints).error().code, ErrorCode::unsupported);
+}
+
+}  // namespace
+}  // namespace carat::kernels
