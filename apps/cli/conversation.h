@@ -1,0 +1,27 @@
+// Messages as the library takes them: OpenAI-style JSON, built from the command line or read from a file.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "carat/checkpoint.h"
+#include "carat/result.h"
+#include "cli/input.h"
+
+namespace carat::cli {
+
+/// A system message (when `system` is not empty) and one user message. Errors: invalid_argument when not UTF-8.
+Result<std::string> make_messages(std::string_view system, std::string_view user);
+
+/// The messages of a file ("-" = standard input), with a system message put in front when `system` is not empty. Errors:
+/// bad_file, invalid_argument (not a JSON array; a system message on both sides).
+Result<std::string> read_messages(const std::string& path, std::string_view system);
+
+/// The JSON of a tools file as it is; empty for an empty path. Errors: bad_file, invalid_argument (not a JSON array).
+Result<std::string> read_tools(const std::string& path);
+
+/// Renders; where the checkpoint has no known template the error also names what else can be done with it.
+Result<RenderedPrompt> render_conversation(const Checkpoint& checkpoint, std::string_view messages,
+                                           std::string_view tools, const PromptOptions& options);
+
+}  // namespace carat::cli

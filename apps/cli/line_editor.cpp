@@ -1,0 +1,96 @@
+// Reads lines a person types, by libedit on a terminal and by getline from a pipe. Ctrl-C is read as a character while a
+// line is edited, so that it drops the line instead of ending the program.
+#include "cli/line_editor.h"
+
+#include <histedit.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <string>
+
+namespace carat::cli {
+
+namespace {
+
+// What libedit's callbacks reach through its client pointer.
+struct EditState {
+  std::string prompt;
+  bool interrupted = false;
+};
+
+EditState& state_of(EditLine* editor) {
+  void* data = nullptr;
+  ::el_get(editor, EL_CLIENTDATA, &data);
+  return *static_cast<EditState*>(data);
+}
+
+char* show_prompt(EditLine* editor) { return state_of(editor).prompt.data(); }
+
+unsigned char drop_line(EditLine* editor, int) {
+  state_of(editor).interrupted = true;
+  return CC_NEWLINE;
+}
+
+}  // namespace
+
+struct LineEditor::Impl {
+  EditLine* editor = nullptr;
+  History* history = nullptr;
+  EditState state;
+};
+
+LineEditor::LineEditor() : impl_(std::make_unique<Impl>()) {
+  if (::isatty(STDIN_FILENO) != 1) return;
+  // With the answers going to a file, prompts belong on the other stream.
+  FILE* out = ::isatty(STDOUT_FILENO) == 1 ? stdout : stderr;
+  impl_->editor = ::el_init("carat", stdin, out, stderr);
+  if (impl_->editor == nullptr) return;
+  impl_->history = ::history_init();
+  HistEvent event{};
+  ::history(impl_->history, &event, H_SETSIZE, 1000);
+  ::history(impl_->history, &event, H_SETUNIQUE, 1);
+  ::el_set(impl_->editor, EL_CLIENTDATA, &impl_->state);
+  ::el_set(impl_->editor, EL_PROMPT, show_prompt);
+  ::el_set(impl_->editor, EL_HIST, ::history, impl_->history);
+  ::el_set(impl_->editor, EL_EDITOR, "emacs");
+  ::el_set(impl_->editor, EL_ADDFN, "carat-drop-line", "Drop the line", drop_line);
+  ::el_set(impl_->editor, EL_BIND, "^C", "carat-drop-line", nullptr);
+  ::el_set(impl_->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  ::el_set(impl_->editor, EL_SETTY, "-d", "intr=", nullptr);
+}
+
+LineEditor::~LineEditor() {
+  if (impl_->history != nullptr) ::history_end(impl_->history);
+  if (impl_->editor != nullptr) ::el_end(impl_->editor);
+}
+
+bool LineEditor::interactive() const { return impl_->editor != nullptr; }
+
+LineEditor::Input LineEditor::read(const std::string& prompt) {
+  Input input;
+  if (!interactive()) {
+    if (std::getline(std::cin, input.text)) input.status = Status::line;
+    return input;
+  }
+  impl_->state.prompt = prompt;
+  impl_->state.interrupted = false;
+  int length = 0;
+  const char* line = ::el_gets(impl_->editor, &length);
+  if (impl_->state.interrupted) {
+    input.status = Status::interrupted;
+  } else if (line != nullptr && length > 0) {
+    input.text.assign(line, static_cast<std::size_t>(length));
+    if (input.text.ends_with('\n')) input.text.pop_back();
+    input.status = Status::line;
+  }
+  return input;
+}
+
+void LineEditor::remember(const std::string& text) {
+  if (impl_->history == nullptr || text.empty()) return;
+  HistEvent event{};
+  ::history(impl_->history, &event, H_ENTER, text.c_str());
+}
+
+}  // namespace carat::cli

@@ -1,0 +1,43 @@
+// The options every command shares that computes something: where the model is, threads, kernels, cache; and opening
+// and loading it with a progress bar.
+#include "cli/model_options.h"
+
+#include <limits>
+#include <vector>
+
+#include "cli/option_values.h"
+#include "cli/terminal.h"
+
+namespace carat::cli {
+
+void add_model_path(CLI::App& app, std::string& path) {
+  app.add_option("MODEL", path, "A Hugging Face directory or a GGUF file (of a split file, its first part)")->required();
+}
+
+void add_compute_options(CLI::App& app, ModelOptions& options) {
+  add_integer(app, "--threads", options.threads, 1, 1024, "Threads to compute with (default: the physical cores)")
+      ->group("Machine");
+  std::vector<std::string> names = {"auto"};
+  for (std::string& name : Model::isa_names()) names.push_back(std::move(name));
+  add_choice(app, "--isa", options.isa, std::move(names), "Kernels to compute with (default: auto, the best this processor has)")
+      ->group("Machine");
+}
+
+void add_session_options(CLI::App& app, SessionOptions& options) {
+  add_integer(app, "--ctx", options.context_length, 1, std::numeric_limits<std::int32_t>::max(),
+              "Tokens the context may hold, prompt and answer together; memory is taken as it fills (default: the model's maximum)")
+      ->group("Machine");
+  add_choice(app, "--cache-type", options.cache_type, {"auto", "f32", "f16", "bf16"},
+             "Type of cached keys and values (default: auto, f32 for f32 models, else f16)")
+      ->group("Machine");
+}
+
+Result<Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options, const InterruptScope& interrupt) {
+  ProgressBar bar("Loading the model", "");
+  return Model::load(checkpoint, options, [&](std::int64_t done, std::int64_t total) {
+    bar.update(done, total);
+    return !interrupt.stopped();
+  });
+}
+
+}  // namespace carat::cli

@@ -1,0 +1,26 @@
+// The options every command shares that computes something: where the model is, threads, kernels, cache; and opening
+// and loading it with a progress bar.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "carat/checkpoint.h"
+#include "carat/model.h"
+#include "carat/options.h"
+#include "carat/result.h"
+#include "cli/interrupt.h"
+
+namespace carat::cli {
+
+/// Declares the positional MODEL.
+void add_model_path(CLI::App& app, std::string& path);
+/// Declares --threads and --isa.
+void add_compute_options(CLI::App& app, ModelOptions& options);
+/// Declares --ctx and --cache-type.
+void add_session_options(CLI::App& app, SessionOptions& options);
+
+/// Loads the weights, showing a progress bar. Errors: those of Model::load; cancelled on Ctrl-C.
+Result<Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options, const InterruptScope& interrupt);
+
+}  // namespace carat::cli
