@@ -52,12 +52,13 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return open_failure(path, errno);
 
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0)
     return fail(ErrorCode::io, concat("\"", path, "\": its size cannot be read: ", reason(errno)));
   if (!S_ISREG(status.st_mode)) {
-    return fail(ErrorCode::bad_file, concat("\"", path, "\" is ", S_ISDIR(status.st_mode) ? "a directory" : "no regular file",
-                                            "; expected a file"));
+    return fail(
+        ErrorCode::bad_file,
+        concat("\"", path, "\" is ", S_ISDIR(status.st_mode) ? "a directory" : "no regular file", "; expected a file"));
   }
   if (static_cast<std::uintmax_t>(status.st_size) > std::numeric_limits<std::size_t>::max())
     return fail(ErrorCode::io, concat("\"", path, "\": too large to map, ", status.st_size, " bytes"));
@@ -70,7 +71,8 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   if (address == MAP_FAILED) {
     const int error_number = errno;
     mapped.size_ = 0;
-    return fail(ErrorCode::io, concat("\"", path, "\": ", status.st_size, " bytes cannot be mapped: ", reason(error_number)));
+    return fail(ErrorCode::io,
+                concat("\"", path, "\": ", status.st_size, " bytes cannot be mapped: ", reason(error_number)));
   }
   mapped.data_ = static_cast<const std::byte*>(address);
   return mapped;
@@ -81,9 +83,7 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)),
-      name_(std::move(other.name_)) {}
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), name_(std::move(other.name_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
@@ -100,10 +100,18 @@ void MappedFile::advise(Access access, std::size_t offset, std::size_t length) c
   const std::size_t begin = offset - offset % page;
   int advice = MADV_NORMAL;
   switch (access) {
-    case Access::normal: advice = MADV_NORMAL; break;
-    case Access::sequential: advice = MADV_SEQUENTIAL; break;
-    case Access::random: advice = MADV_RANDOM; break;
-    case Access::will_need: advice = MADV_WILLNEED; break;
+    case Access::normal:
+      advice = MADV_NORMAL;
+      break;
+    case Access::sequential:
+      advice = MADV_SEQUENTIAL;
+      break;
+    case Access::random:
+      advice = MADV_RANDOM;
+      break;
+    case Access::will_need:
+      advice = MADV_WILLNEED;
+      break;
   }
   ::madvise(const_cast<std::byte*>(data_) + begin, length + (offset - begin), advice);
 }

@@ -45,7 +45,8 @@ class ByteCursor {
   std::optional<std::string_view> text() {
     const std::size_t start = position_;
     if (const auto length = number<std::uint64_t>()) {
-      if (const auto raw = take(*length)) return std::string_view(reinterpret_cast<const char*>(raw->data()), raw->size());
+      if (const auto raw = take(*length))
+        return std::string_view(reinterpret_cast<const char*>(raw->data()), raw->size());
     }
     position_ = start;
     return std::nullopt;

@@ -1,5 +1,5 @@
-// Parses one GGUF file: header, metadata, tensor table. Every count, length, type and offset is checked against the bytes
-// that are really there before anything is allocated for it or pointed at.
+// Parses one GGUF file: header, metadata, tensor table. Every count, length, type and offset is checked against the
+// bytes that are really there before anything is allocated for it or pointed at.
 #include "formats/gguf.h"
 
 #include <algorithm>
@@ -25,8 +25,8 @@ constexpr std::uint64_t kDefaultAlignment = 32;
 // The format asks for a multiple of 8; 1 MiB is far above any page or device need, and keeps rounding harmless.
 constexpr std::uint64_t kMinAlignment = 8, kMaxAlignment = std::uint64_t{1} << 20;
 constexpr std::uint64_t kMaxKeyBytes = 65535;
-// The least a metadata entry (key length, one character, type, one byte) and a tensor entry (name length, one character,
-// rank, type, offset) take: bounds their counts by the bytes that remain.
+// The least a metadata entry (key length, one character, type, one byte) and a tensor entry (name length, one
+// character, rank, type, offset) take: bounds their counts by the bytes that remain.
 constexpr std::uint64_t kMinEntryBytes = 8 + 1 + 4 + 1, kMinTensorBytes = 8 + 1 + 4 + 4 + 8;
 
 class Parser {
@@ -70,14 +70,16 @@ class Parser {
     const auto magic = cursor_.take(4);
     if (!magic) return ends("the header");
     const std::string_view letters(reinterpret_cast<const char*>(magic->data()), magic->size());
-    if (letters == "FUGG") return unsupported("a byte-swapped file (magic \"FUGG\"); only little-endian files are read");
+    if (letters == "FUGG")
+      return unsupported("a byte-swapped file (magic \"FUGG\"); only little-endian files are read");
     if (letters != "GGUF") return bad("starts with ", quote(letters), "; expected \"GGUF\"");
 
     const auto version = cursor_.number<std::uint32_t>();
     if (!version) return ends("the header");
     // A big-endian file has the same magic and its version in the other byte order.
     if (const std::uint32_t swapped = __builtin_bswap32(*version); swapped >= 1 && swapped <= 0xFFFF)
-      return unsupported("a big-endian file (version ", swapped, " with its bytes swapped); only little-endian files are read");
+      return unsupported("a big-endian file (version ", swapped,
+                         " with its bytes swapped); only little-endian files are read");
     if (*version < kOldestVersion || *version > kNewestVersion)
       return unsupported("version ", *version, "; versions ", kOldestVersion, " and ", kNewestVersion, " are read");
     out_.version = *version;
@@ -86,7 +88,8 @@ class Parser {
     const auto entries = cursor_.number<std::uint64_t>();
     if (!tensors || !entries) return ends("the header");
     if (*entries > cursor_.remaining() / kMinEntryBytes)
-      return bad("promises ", *entries, " metadata entries; the ", cursor_.remaining(), " bytes that follow cannot hold them");
+      return bad("promises ", *entries, " metadata entries; the ", cursor_.remaining(),
+                 " bytes that follow cannot hold them");
     if (*tensors > cursor_.remaining() / kMinTensorBytes)
       return bad("promises ", *tensors, " tensors; the ", cursor_.remaining(), " bytes that follow cannot hold them");
     tensor_count_ = *tensors;
@@ -115,16 +118,36 @@ class Parser {
       if (const auto number = cursor_.number<T>()) value = GgufValue(static_cast<As>(*number));
     };
     switch (static_cast<GgufType>(type)) {
-      case GgufType::u8: read(std::uint8_t{}, std::uint64_t{}); break;
-      case GgufType::u16: read(std::uint16_t{}, std::uint64_t{}); break;
-      case GgufType::u32: read(std::uint32_t{}, std::uint64_t{}); break;
-      case GgufType::u64: read(std::uint64_t{}, std::uint64_t{}); break;
-      case GgufType::i8: read(std::int8_t{}, std::int64_t{}); break;
-      case GgufType::i16: read(std::int16_t{}, std::int64_t{}); break;
-      case GgufType::i32: read(std::int32_t{}, std::int64_t{}); break;
-      case GgufType::i64: read(std::int64_t{}, std::int64_t{}); break;
-      case GgufType::f32: read(float{}, double{}); break;
-      case GgufType::f64: read(double{}, double{}); break;
+      case GgufType::u8:
+        read(std::uint8_t{}, std::uint64_t{});
+        break;
+      case GgufType::u16:
+        read(std::uint16_t{}, std::uint64_t{});
+        break;
+      case GgufType::u32:
+        read(std::uint32_t{}, std::uint64_t{});
+        break;
+      case GgufType::u64:
+        read(std::uint64_t{}, std::uint64_t{});
+        break;
+      case GgufType::i8:
+        read(std::int8_t{}, std::int64_t{});
+        break;
+      case GgufType::i16:
+        read(std::int16_t{}, std::int64_t{});
+        break;
+      case GgufType::i32:
+        read(std::int32_t{}, std::int64_t{});
+        break;
+      case GgufType::i64:
+        read(std::int64_t{}, std::int64_t{});
+        break;
+      case GgufType::f32:
+        read(float{}, double{});
+        break;
+      case GgufType::f64:
+        read(double{}, double{});
+        break;
       case GgufType::boolean:
         if (const auto byte = cursor_.number<std::uint8_t>()) {
           if (*byte > 1) return bad("metadata ", quote(key), " is a bool of value ", *byte, "; expected 0 or 1");
@@ -160,10 +183,12 @@ class Parser {
       return array;
     }
     if (*element_type == static_cast<std::uint32_t>(GgufType::array))
-      return unsupported("metadata ", quote(key), " is an array of arrays; arrays of plain values and strings are read");
+      return unsupported("metadata ", quote(key),
+                         " is an array of arrays; arrays of plain values and strings are read");
     const auto element_bytes = gguf_type_bytes(*element_type);
     if (!element_bytes)
-      return bad("metadata ", quote(key), " is an array of element type ", *element_type, ", which does not exist (0 to 12 do)");
+      return bad("metadata ", quote(key), " is an array of element type ", *element_type,
+                 ", which does not exist (0 to 12 do)");
     const auto size = base::checked_mul<std::uint64_t>(*count, *element_bytes);
     const auto taken = size ? cursor_.take(*size) : std::nullopt;
     if (!taken) return too_long();
@@ -181,8 +206,8 @@ class Parser {
       return bad("metadata \"general.alignment\" is of type ", gguf_type_name(alignment_type_), "; expected u32");
     alignment_ = std::get<std::uint64_t>(*alignment);
     if (!std::has_single_bit(alignment_) || alignment_ < kMinAlignment || alignment_ > kMaxAlignment)
-      return bad("metadata \"general.alignment\" is ", alignment_, "; expected a power of two from ", kMinAlignment, " to ",
-                 kMaxAlignment);
+      return bad("metadata \"general.alignment\" is ", alignment_, "; expected a power of two from ", kMinAlignment,
+                 " to ", kMaxAlignment);
     return {};
   }
 
@@ -197,7 +222,8 @@ class Parser {
     const auto rank = cursor_.number<std::uint32_t>();
     if (!rank) return cut();
     if (*rank > tensor::Shape::kMaxRank)
-      return bad("tensor ", quote(*name), " has ", *rank, " dimensions; at most ", tensor::Shape::kMaxRank, " are possible");
+      return bad("tensor ", quote(*name), " has ", *rank, " dimensions; at most ", tensor::Shape::kMaxRank,
+                 " are possible");
     // The file counts from the fastest dimension, a Shape from the slowest.
     std::array<std::int64_t, tensor::Shape::kMaxRank> dims{};
     for (std::uint32_t d = 0; d < *rank; ++d) {
@@ -224,7 +250,8 @@ class Parser {
       return bad("tensor ", quote(*name), " of type ", dtype->name, " has shape ", shape->text(),
                  "; expected rows of a multiple of ", dtype->block_elements, " values and a size that fits a file");
     if (*offset % alignment_ != 0)
-      return bad("tensor ", quote(*name), " starts at data offset ", *offset, ", no multiple of the alignment ", alignment_);
+      return bad("tensor ", quote(*name), " starts at data offset ", *offset, ", no multiple of the alignment ",
+                 alignment_);
     extents_.push_back({*offset, static_cast<std::uint64_t>(*size)});
     out_.tensors.push_back({.name = std::string(*name),
                             .view = {.dtype = dtype->dtype, .shape = *shape, .data = nullptr},
@@ -253,8 +280,8 @@ class Parser {
         return bad("tensor ", quote(tensor.name), " takes ", extent.size, " bytes at data offset ", extent.offset,
                    "; the data section has ", available, " bytes (the file is truncated or damaged, fetch it again)");
       if (extent.offset < taken_to)
-        return bad("tensors ", quote(out_.tensors[previous].name), " and ", quote(tensor.name), " overlap at data offset ",
-                   extent.offset);
+        return bad("tensors ", quote(out_.tensors[previous].name), " and ", quote(tensor.name),
+                   " overlap at data offset ", extent.offset);
       taken_to = *end;
       previous = i;
       tensor.view.data = bytes_.data() + start + extent.offset;

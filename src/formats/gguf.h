@@ -22,12 +22,14 @@ struct GgufFile {
   std::vector<NamedTensor> tensors;  ///< in file order
 };
 
-/// Parses and checks a whole header; tensor data are located, not read. `origin` is the path, for messages; `file` names
-/// the file in each tensor. Errors: bad_file, or unsupported for a version, byte order or tensor type Carat does not read.
+/// Parses and checks a whole header; tensor data are located, not read. `origin` is the path, for messages; `file`
+/// names the file in each tensor. Errors: bad_file, or unsupported for a version, byte order or tensor type Carat does
+/// not read.
 Result<GgufFile> parse_gguf(std::span<const std::byte> bytes, std::string_view origin, std::string_view file);
 
-/// Fills a checkpoint from an already mapped GGUF file at `path`; the first of a split set brings in the others from the
-/// same directory.
-Result<std::unique_ptr<Checkpoint::State>> read_gguf_checkpoint(const std::filesystem::path& path, base::MappedFile file);
+/// Fills a checkpoint from an already mapped GGUF file at `path`; the first of a split set brings in the others from
+/// the same directory.
+Result<std::unique_ptr<Checkpoint::State>> read_gguf_checkpoint(const std::filesystem::path& path,
+                                                                base::MappedFile file);
 
 }  // namespace carat::formats

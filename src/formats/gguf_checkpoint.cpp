@@ -55,8 +55,8 @@ Result<void> read_other_parts(const std::filesystem::path& path, const Split& sp
   const std::string origin = path.string(), file = path.filename().string();
   const std::string suffix = split_suffix(split.no, split.count);
   if (!file.ends_with(suffix)) {
-    return bad(origin, "is part ", split.no + 1, " of ", split.count, " of a split model, but its name does not end in ",
-               quote(suffix), "; give the parts back their names");
+    return bad(origin, "is part ", split.no + 1, " of ", split.count,
+               " of a split model, but its name does not end in ", quote(suffix), "; give the parts back their names");
   }
   const std::string stem = file.substr(0, file.size() - suffix.size());
   const auto part_path = [&](std::int64_t no) { return path.parent_path() / (stem + split_suffix(no, split.count)); };
@@ -99,7 +99,8 @@ Result<void> read_other_parts(const std::filesystem::path& path, const Split& sp
 
 }  // namespace
 
-Result<std::unique_ptr<Checkpoint::State>> read_gguf_checkpoint(const std::filesystem::path& path, base::MappedFile file) {
+Result<std::unique_ptr<Checkpoint::State>> read_gguf_checkpoint(const std::filesystem::path& path,
+                                                                base::MappedFile file) {
   auto parsed = parse_gguf(file.bytes(), path.string(), path.filename().string());
   if (!parsed) return forward(parsed);
   auto state = std::make_unique<Checkpoint::State>();

@@ -59,18 +59,39 @@ bool for_each_number(const GgufArray& array, Use use) {
   };
   switch (static_cast<GgufType>(array.element_type)) {
     case GgufType::u8:
-    case GgufType::boolean: walk(std::uint8_t{}); return true;
-    case GgufType::i8: walk(std::int8_t{}); return true;
-    case GgufType::u16: walk(std::uint16_t{}); return true;
-    case GgufType::i16: walk(std::int16_t{}); return true;
-    case GgufType::u32: walk(std::uint32_t{}); return true;
-    case GgufType::i32: walk(std::int32_t{}); return true;
-    case GgufType::u64: walk(std::uint64_t{}); return true;
-    case GgufType::i64: walk(std::int64_t{}); return true;
-    case GgufType::f32: walk(float{}); return true;
-    case GgufType::f64: walk(double{}); return true;
+    case GgufType::boolean:
+      walk(std::uint8_t{});
+      return true;
+    case GgufType::i8:
+      walk(std::int8_t{});
+      return true;
+    case GgufType::u16:
+      walk(std::uint16_t{});
+      return true;
+    case GgufType::i16:
+      walk(std::int16_t{});
+      return true;
+    case GgufType::u32:
+      walk(std::uint32_t{});
+      return true;
+    case GgufType::i32:
+      walk(std::int32_t{});
+      return true;
+    case GgufType::u64:
+      walk(std::uint64_t{});
+      return true;
+    case GgufType::i64:
+      walk(std::int64_t{});
+      return true;
+    case GgufType::f32:
+      walk(float{});
+      return true;
+    case GgufType::f64:
+      walk(double{});
+      return true;
     case GgufType::string:
-    case GgufType::array: break;
+    case GgufType::array:
+      break;
   }
   return false;
 }
@@ -144,7 +165,8 @@ Result<std::optional<std::vector<std::int64_t>>> GgufMetadata::integers(std::str
     return true;
   });
   if (!numeric) return wrong_kind(*this, key, *value, "an array of integers");
-  if (too_large) return wrong(*this, key, concat("has element ", *too_large, " past the largest 64-bit signed integer"));
+  if (too_large)
+    return wrong(*this, key, concat("has element ", *too_large, " past the largest 64-bit signed integer"));
   return out;
 }
 

@@ -32,7 +32,8 @@ Result<std::set<std::string>> list(const fs::path& directory) {
   std::error_code error;
   std::set<std::string> names;
   fs::directory_iterator entry(directory, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) names.insert(entry->path().filename().string());
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error))
+    names.insert(entry->path().filename().string());
   if (error) return fail(ErrorCode::io, concat("\"", directory, "\": the directory cannot be read: ", error.message()));
   return names;
 }
@@ -72,10 +73,13 @@ class DirectoryReader {
   std::unexpected<Error> missing_config() const {
     std::string hint;
     for (const std::string& name : names_)
-      if (name.ends_with(".gguf")) hint += concat(hint.empty() ? "; it holds GGUF files, name one of them: " : ", ", quote(name));
+      if (name.ends_with(".gguf"))
+        hint += concat(hint.empty() ? "; it holds GGUF files, name one of them: " : ", ", quote(name));
     if (hint.empty()) {
-      hint = "; expected a Hugging Face model directory (config.json, tokenizer.json, *.safetensors) or the path of a GGUF "
-             "file";
+      hint =
+          "; expected a Hugging Face model directory (config.json, tokenizer.json, *.safetensors) or the path of a "
+          "GGUF "
+          "file";
     }
     return bad_directory("the directory has no config.json", hint);
   }
@@ -161,7 +165,8 @@ class DirectoryReader {
           name.ends_with(".gguf"))
         found += concat(found.empty() ? "; it holds " : ", ", quote(name));
     }
-    return bad_directory("a directory without weights: expected ", kSingleFile, " or ", kIndexFile, " with its shards", found);
+    return bad_directory("a directory without weights: expected ", kSingleFile, " or ", kIndexFile, " with its shards",
+                         found);
   }
 
   Result<std::vector<NamedTensor>> read_safetensors(const std::string& name) {
@@ -188,7 +193,8 @@ class DirectoryReader {
       if (!shard.is_string()) return bad(at, "the shard of tensor ", quote(tensor), " is no file name");
       const auto& name = shard.get_ref<const std::string&>();
       if (!is_plain_name(name))
-        return bad(at, "the shard of tensor ", quote(tensor), " is ", quote(name), "; expected a file name in the same directory");
+        return bad(at, "the shard of tensor ", quote(tensor), " is ", quote(name),
+                   "; expected a file name in the same directory");
       shard_of.emplace(tensor, name);
       shards.insert(name);
     }
@@ -212,13 +218,15 @@ class DirectoryReader {
         const auto listed = shard_of.find(tensor.name);
         if (listed != shard_of.end() && listed->second != shard) continue;
         if (const auto [earlier, added] = seen_in.emplace(tensor.name, shard); !added)
-          return bad(at, "tensor ", quote(tensor.name), " stands in ", quote(earlier->second), " and in ", quote(shard));
+          return bad(at, "tensor ", quote(tensor.name), " stands in ", quote(earlier->second), " and in ",
+                     quote(shard));
         state_->tensors.push_back(std::move(tensor));
       }
     }
     for (const auto& [tensor, shard] : weight_map->items())
       if (!seen_in.contains(tensor))
-        return bad(at, "tensor ", quote(tensor), " is missing in its shard ", quote(shard.get_ref<const std::string&>()));
+        return bad(at, "tensor ", quote(tensor), " is missing in its shard ",
+                   quote(shard.get_ref<const std::string&>()));
     return {};
   }
 

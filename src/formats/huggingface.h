@@ -10,7 +10,8 @@
 namespace carat::formats {
 
 /// Fills a checkpoint from a directory as published. Errors: bad_file naming the file at fault and what is missing, io
-/// when something cannot be read, unsupported for tensor types Carat does not know and for directories that hold other formats.
+/// when something cannot be read, unsupported for tensor types Carat does not know and for directories that hold other
+/// formats.
 Result<std::unique_ptr<Checkpoint::State>> read_huggingface_checkpoint(const std::filesystem::path& directory);
 
 }  // namespace carat::formats

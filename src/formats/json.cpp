@@ -1,6 +1,6 @@
 // Parses JSON through nlohmann's lexer into our own builder, which counts depth and finds duplicate keys.
-// ordered_json looks a key up linearly before each insertion, quadratic for the 262,144 keys of a vocabulary; the builder
-// appends instead, and looks for duplicates once per object by sorting hashes.
+// ordered_json looks a key up linearly before each insertion, quadratic for the 262,144 keys of a vocabulary; the
+// builder appends instead, and looks for duplicates once per object by sorting hashes.
 #include "formats/json.h"
 
 #include <algorithm>
@@ -49,8 +49,8 @@ class CountingIterator {
   const char** furthest_;
 };
 
-/// "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error …; last read: '…'" -> the middle part.
-/// The last token is the input's own bytes, possibly megabytes of them, so it is left out.
+/// "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error …; last read: '…'" -> the middle
+/// part. The last token is the input's own bytes, possibly megabytes of them, so it is left out.
 std::string what_is_wrong(std::string_view what) {
   if (const auto bracket = what.find("] "); bracket != what.npos) what.remove_prefix(bracket + 2);
   if (what.starts_with("parse error"))
@@ -181,7 +181,8 @@ Result<Json> parse_json(std::string_view text, std::string_view origin, const Js
     if (ok && !builder.problem()) return std::move(builder.root());
     return fail(ErrorCode::bad_file, concat(origin, ": not valid JSON at ", builder.problem().value_or("its start")));
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::out_of_memory, concat(origin, ": not enough memory to parse ", text.size(), " bytes of JSON"));
+    return fail(ErrorCode::out_of_memory,
+                concat(origin, ": not enough memory to parse ", text.size(), " bytes of JSON"));
   } catch (const std::exception& problem) {
     return fail(ErrorCode::bad_file, concat(origin, ": not valid JSON: ", what_is_wrong(problem.what())));
   }

@@ -30,17 +30,21 @@ StateResult refuse_lfs(const std::filesystem::path& path, base::MappedFile file)
 StateResult refuse_safetensors(const std::filesystem::path& path, base::MappedFile) {
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
   return fail(ErrorCode::bad_file,
-              concat("\"", path, "\" is one safetensors file of a model; name the directory that holds it together with its "
-                     "config.json: \"", parent, "\""));
+              concat("\"", path,
+                     "\" is one safetensors file of a model; name the directory that holds it together with its "
+                     "config.json: \"",
+                     parent, "\""));
 }
 
 StateResult refuse_pytorch(const std::filesystem::path& path, base::MappedFile) {
-  return fail(ErrorCode::unsupported,
-              concat("\"", path, "\" is a ZIP archive, as PyTorch writes; Carat reads safetensors directories and GGUF files"));
+  return fail(
+      ErrorCode::unsupported,
+      concat("\"", path, "\" is a ZIP archive, as PyTorch writes; Carat reads safetensors directories and GGUF files"));
 }
 
 StateResult refuse_old_ggml(const std::filesystem::path& path, base::MappedFile) {
-  return fail(ErrorCode::unsupported, concat("\"", path, "\" is a GGML file from before GGUF; fetch the model as GGUF"));
+  return fail(ErrorCode::unsupported,
+              concat("\"", path, "\" is a GGML file from before GGUF; fetch the model as GGUF"));
 }
 
 /// One row per kind of file: the bytes at `offset` that tell it, and who takes over. The first match wins.
@@ -50,13 +54,10 @@ struct FileKind {
   Reader read;
 };
 constexpr FileKind kFileKinds[] = {
-    {0, "GGUF", read_gguf_checkpoint},
-    {0, "FUGG", read_gguf_checkpoint},  // byte-swapped: the reader says so
-    {0, kLfsMagic, refuse_lfs},
-    {8, "{\"", refuse_safetensors},  // no magic of its own: a length, then a JSON object
-    {0, "PK\x03\x04", refuse_pytorch},
-    {0, "tjgg", refuse_old_ggml},
-    {0, "fmgg", refuse_old_ggml},
+    {0, "GGUF", read_gguf_checkpoint}, {0, "FUGG", read_gguf_checkpoint},  // byte-swapped: the reader says so
+    {0, kLfsMagic, refuse_lfs},        {8, "{\"", refuse_safetensors},     // no magic of its own: a length, then a JSON
+                                                                           // object
+    {0, "PK\x03\x04", refuse_pytorch}, {0, "tjgg", refuse_old_ggml},      {0, "fmgg", refuse_old_ggml},
     {0, "lmgg", refuse_old_ggml},
 };
 
@@ -79,13 +80,15 @@ StateResult read_file(const std::filesystem::path& path) {
 
 Result<void> refuse_lfs_pointer(std::span<const std::byte> bytes, std::string_view origin) {
   if (!stands_at(bytes, 0, kLfsMagic)) return {};
-  return fail(ErrorCode::bad_file, concat("\"", origin,
-                                          "\" is a Git-LFS pointer, not the file itself; run `git lfs pull` in the cloned "
-                                          "repository to fetch it"));
+  return fail(ErrorCode::bad_file,
+              concat("\"", origin,
+                     "\" is a Git-LFS pointer, not the file itself; run `git lfs pull` in the cloned "
+                     "repository to fetch it"));
 }
 
 Result<Checkpoint> open_checkpoint(const std::filesystem::path& path) {
-  if (path.empty()) return fail(ErrorCode::invalid_argument, "the path of the model is empty; name a directory or a GGUF file");
+  if (path.empty())
+    return fail(ErrorCode::invalid_argument, "the path of the model is empty; name a directory or a GGUF file");
   std::error_code ignored;  // whatever is wrong with the path, opening it says so best
   auto state = std::filesystem::is_directory(path, ignored) ? read_huggingface_checkpoint(path) : read_file(path);
   if (!state) return forward(state);

@@ -54,8 +54,9 @@ Result<Entry> read_entry(const std::string& name, const Json& value, std::string
                                                quote(dtype_name), ", which Carat does not read"));
   }
   if (dims->size() > tensor::Shape::kMaxRank) {
-    return fail(ErrorCode::unsupported, concat("safetensors \"", origin, "\": tensor ", quote(name), " has ", dims->size(),
-                                               " dimensions; at most ", tensor::Shape::kMaxRank, " are read"));
+    return fail(ErrorCode::unsupported,
+                concat("safetensors \"", origin, "\": tensor ", quote(name), " has ", dims->size(),
+                       " dimensions; at most ", tensor::Shape::kMaxRank, " are read"));
   }
   std::array<std::int64_t, tensor::Shape::kMaxRank> sizes{};
   for (std::size_t d = 0; d < dims->size(); ++d) {
@@ -133,8 +134,8 @@ Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> bytes, st
                  data.size(), " (it is truncated or damaged, fetch it again)");
     }
     if (entry.begin != covered) {
-      return bad(origin, "tensor ", quote(entry.tensor.name), " starts at data byte ", entry.begin, "; expected ", covered,
-                 ", where the one before it ends (tensors may neither overlap nor leave holes)");
+      return bad(origin, "tensor ", quote(entry.tensor.name), " starts at data byte ", entry.begin, "; expected ",
+                 covered, ", where the one before it ends (tensors may neither overlap nor leave holes)");
     }
     covered = entry.end;
     entry.tensor.view.data = data.data() + entry.begin;
@@ -154,9 +155,10 @@ Result<void> align_tensors(std::span<NamedTensor> tensors, std::vector<std::uniq
     if (size == 0 || reinterpret_cast<std::uintptr_t>(tensor.view.data) % needed == 0) continue;
     std::unique_ptr<std::byte[]> copy(new (std::nothrow) std::byte[size]);
     if (!copy) {
-      return fail(ErrorCode::out_of_memory,
-                  concat("safetensors \"", origin, "\": tensor ", quote(tensor.name), " stands at an odd address and its ",
-                         size, " bytes do not fit in memory; save the file again with a current safetensors library"));
+      return fail(
+          ErrorCode::out_of_memory,
+          concat("safetensors \"", origin, "\": tensor ", quote(tensor.name), " stands at an odd address and its ",
+                 size, " bytes do not fit in memory; save the file again with a current safetensors library"));
     }
     std::copy_n(tensor.view.data, size, copy.get());
     tensor.view.data = copy.get();

@@ -23,8 +23,8 @@ struct SafetensorsHeader {
   std::vector<NamedTensor> tensors;             ///< in the order of their data
 };
 
-/// Parses and checks a whole file's header; tensor data are located, not read. `origin` is the path, for messages; `file`
-/// names the file in each tensor. Errors: bad_file, or unsupported for a dtype Carat does not read.
+/// Parses and checks a whole file's header; tensor data are located, not read. `origin` is the path, for messages;
+/// `file` names the file in each tensor. Errors: bad_file, or unsupported for a dtype Carat does not read.
 Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> bytes, std::string_view origin,
                                             std::string_view file);
 
@@ -34,7 +34,8 @@ Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> bytes, st
 Result<void> align_tensors(std::span<NamedTensor> tensors, std::vector<std::unique_ptr<std::byte[]>>& copies,
                            std::string_view origin);
 
-/// One .safetensors file by itself, with no configuration beside it. Owns its mapping; the views live as long as it does.
+/// One .safetensors file by itself, with no configuration beside it. Owns its mapping; the views live as long as it
+/// does.
 class SafetensorsFile {
  public:
   /// All tensors sorted by name.

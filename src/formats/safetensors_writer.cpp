@@ -83,7 +83,8 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const std::filesystem::path&
       return refused(path, concat("tensor name ", quote(tensor.name), " is reserved or stands twice"));
     const tensor::DTypeInfo& type = tensor::info(tensor.dtype);
     if (type.safetensors_name.empty())
-      return refused(path, concat("tensor ", quote(tensor.name), " is of type ", type.name, ", which safetensors does not have"));
+      return refused(
+          path, concat("tensor ", quote(tensor.name), " is of type ", type.name, ", which safetensors does not have"));
     const auto size = tensor::size_in_bytes(tensor.dtype, tensor.shape);
     const auto end = size ? base::checked_add(offset, static_cast<std::uint64_t>(*size)) : std::nullopt;
     if (!end) return refused(path, concat("tensor ", quote(tensor.name), " is too large"));
@@ -122,7 +123,8 @@ Result<void> SafetensorsWriter::write(std::string_view name, std::span<const std
     return refused(state_->path, concat("data for tensor ", quote(name), " after all tensors are complete"));
   State::Pending& expected = state_->pending[state_->next];
   if (name != expected.name)
-    return refused(state_->path, concat("data for tensor ", quote(name), "; expected ", quote(expected.name), " first"));
+    return refused(state_->path,
+                   concat("data for tensor ", quote(name), "; expected ", quote(expected.name), " first"));
   if (bytes.size() > expected.remaining) {
     return refused(state_->path,
                    concat(bytes.size(), " bytes for tensor ", quote(name), ", which lacks ", expected.remaining));

@@ -18,7 +18,7 @@ TEST(Checked, MultipliesWithinRange) {
 
 TEST(Checked, SeesOverflowOfProducts) {
   EXPECT_EQ(checked_mul<std::uint64_t>(std::uint64_t{1} << 32, std::uint64_t{1} << 32), std::nullopt);  // wraps to 0
-  EXPECT_EQ(checked_mul<std::uint64_t>((std::uint64_t{1} << 61) + 1, 8), std::nullopt);                  // wraps to 8
+  EXPECT_EQ(checked_mul<std::uint64_t>((std::uint64_t{1} << 61) + 1, 8), std::nullopt);                 // wraps to 8
   EXPECT_EQ(checked_mul<std::int64_t>(std::int64_t{1} << 62, 2), std::nullopt);
   EXPECT_EQ(checked_mul<std::int64_t>(std::numeric_limits<std::int64_t>::min(), -1), std::nullopt);
   EXPECT_EQ(checked_mul<std::int32_t>(65536, 32768), std::nullopt);

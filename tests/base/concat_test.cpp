@@ -21,7 +21,8 @@ TEST(Concat, PrintsNumbersInFull) {
   EXPECT_EQ(concat(std::numeric_limits<std::int64_t>::min()), "-9223372036854775808");
   EXPECT_EQ(concat(std::uint8_t{200}, ' ', std::int8_t{-3}), "200 -3");  // numbers, not characters
   EXPECT_EQ(concat(0.1, ' ', 0.1F, ' ', 1e300), "0.1 0.1 1e+300");
-  EXPECT_EQ(concat(std::numeric_limits<double>::quiet_NaN(), ' ', -std::numeric_limits<double>::infinity()), "nan -inf");
+  EXPECT_EQ(concat(std::numeric_limits<double>::quiet_NaN(), ' ', -std::numeric_limits<double>::infinity()),
+            "nan -inf");
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ inline std::span<const std::byte> as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-/// A copy of bytes on the heap with nothing behind them, so that the address sanitizer sees a read of one byte too many.
+/// A copy of bytes on the heap with nothing behind them, so that the address sanitizer sees a read of one byte too
+/// many.
 class ExactBytes {
  public:
   explicit ExactBytes(std::string_view text) : size_(text.size()), data_(new std::byte[text.size()]) {
@@ -70,7 +71,8 @@ struct GgufBuilder {
   GgufBuilder& i32(std::string_view key, std::int32_t value) { return entry(key, 5, raw(value)); }
   GgufBuilder& f32(std::string_view key, float value) { return entry(key, 6, raw(value)); }
   GgufBuilder& string(std::string_view key, std::string_view value) { return entry(key, 8, gguf_string(value)); }
-  GgufBuilder& array(std::string_view key, std::uint32_t element_type, std::uint64_t count, const std::string& elements) {
+  GgufBuilder& array(std::string_view key, std::uint32_t element_type, std::uint64_t count,
+                     const std::string& elements) {
     return entry(key, 9, raw(element_type) + raw(count) + elements);
   }
   GgufBuilder& strings(std::string_view key, std::initializer_list<std::string_view> values) {
@@ -113,8 +115,11 @@ inline GgufBuilder small_gguf() {
   file.entry("a.i16", 3, raw<std::int16_t>(-300)).entry("a.bool", 7, raw<std::uint8_t>(1));
   file.entry("a.u64", 10, raw<std::uint64_t>(1ULL << 40)).entry("a.i64", 11, raw<std::int64_t>(-(1LL << 40)));
   file.entry("a.f64", 12, raw(1e100));
-  file.strings("tokenizer.ggml.tokens", {"a", "", "€"}).array("tokenizer.ggml.scores", 6, 3, raw(1.F) + raw(-2.F) + raw(0.F));
-  file.array("a.bools", 7, 3, std::string("\x01\x00\x01", 3)).array("a.i32s", 5, 2, raw(5) + raw(-6)).array("a.none", 8, 0, "");
+  file.strings("tokenizer.ggml.tokens", {"a", "", "€"})
+      .array("tokenizer.ggml.scores", 6, 3, raw(1.F) + raw(-2.F) + raw(0.F));
+  file.array("a.bools", 7, 3, std::string("\x01\x00\x01", 3))
+      .array("a.i32s", 5, 2, raw(5) + raw(-6))
+      .array("a.none", 8, 0, "");
   file.tensor("output_norm.weight", {8}, 0, std::string(32, '\x01'));
   file.tensor("blk.0.attn_q.weight", {32, 2}, 2, std::string(36, '\x02'));
   file.tensor("token_embd.weight", {16, 2}, 1, std::string(64, '\x03'));

@@ -17,7 +17,8 @@ void expect_refused(const std::filesystem::path& path, std::string_view says, Er
 
 TEST(GgufCheckpoint, OpensByMagicNotByName) {
   const tests::TempDir dir;
-  const auto path = dir.write("model.bin", tests::small_gguf().string("tokenizer.chat_template", "{{ messages }}").build());
+  const auto path =
+      dir.write("model.bin", tests::small_gguf().string("tokenizer.chat_template", "{{ messages }}").build());
   auto opened = open_checkpoint(path);
   ASSERT_TRUE(opened.has_value()) << opened.error().message;
   const Checkpoint checkpoint = std::move(*opened);  // views must survive a move
@@ -113,7 +114,8 @@ TEST(GgufSplit, WorksThroughSymbolicLinks) {
 TEST(GgufSplit, NamesTheFirstPartWhenAnotherIsNamed) {
   const tests::TempDir dir;
   SplitSet().write(dir);
-  expect_refused(dir / SplitSet::name(1), "is part 2 of 3 of a split model; name the first part, \"" + (dir / SplitSet::name(0)).string());
+  expect_refused(dir / SplitSet::name(1),
+                 "is part 2 of 3 of a split model; name the first part, \"" + (dir / SplitSet::name(0)).string());
 }
 
 TEST(GgufSplit, NamesAnAbsentPart) {
@@ -180,7 +182,8 @@ TEST(GgufSplit, RefusesWrongSplitKeys) {
   refuses(tests::GgufBuilder().u16("split.count", 3).i32("split.no", -1), "\"split.no\" is -1; expected 0 to 2");
   // One part, or none said, is a whole file.
   for (const std::uint16_t count : {0, 1})
-    EXPECT_TRUE(open_checkpoint(dir.write("m.gguf", tests::GgufBuilder().u16("split.count", count).build())).has_value());
+    EXPECT_TRUE(
+        open_checkpoint(dir.write("m.gguf", tests::GgufBuilder().u16("split.count", count).build())).has_value());
 }
 
 }  // namespace

@@ -86,7 +86,8 @@ TEST_F(GgufMetadataTest, RefusesOtherKinds) {
   expect_refused(m.text("a.i8"), "a.i8", "is an integer; expected a string");
   expect_refused(m.text("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens", "is an array of string; expected a string");
   expect_refused(m.integers("a.u8"), "a.u8", "expected an array of integers");
-  expect_refused(m.integers("tokenizer.ggml.scores"), "tokenizer.ggml.scores", "is an array of f32; expected an array of integers");
+  expect_refused(m.integers("tokenizer.ggml.scores"), "tokenizer.ggml.scores",
+                 "is an array of f32; expected an array of integers");
   expect_refused(m.integers("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens", "expected an array of integers");
   expect_refused(m.numbers("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens", "expected an array of numbers");
   expect_refused(m.numbers("a.bools"), "a.bools", "expected an array of numbers");

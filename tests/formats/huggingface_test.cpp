@@ -42,7 +42,8 @@ struct ShardedDir : ModelDir {
     std::filesystem::remove(*this / "model.safetensors");
     write("model-00001-of-00002.safetensors", weights({"a", "c"}));
     write("model-00002-of-00002.safetensors", weights({"b"}));
-    index(R"("a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors","c":"model-00001-of-00002.safetensors")");
+    index(
+        R"("a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors","c":"model-00001-of-00002.safetensors")");
   }
   void index(const std::string& weight_map) const {
     write("model.safetensors.index.json", R"({"metadata":{"total_size":24},"weight_map":{)" + weight_map + "}}");
@@ -159,7 +160,8 @@ TEST(HuggingFace, RefusesShardsThatDoNotFitTheIndex) {
   expect_refused(dir.path(), "the shard of tensor \"a\" is no file name");
   dir.index(R"("a":"s1","a":"s2")");
   expect_refused(dir.path(), "duplicate key \"a\"");
-  for (const std::string_view wrong : {"", ".", "..", "../secret", "/etc/passwd", "sub/x.safetensors", "a\\\\b", "a\\u0000b"}) {
+  for (const std::string_view wrong :
+       {"", ".", "..", "../secret", "/etc/passwd", "sub/x.safetensors", "a\\\\b", "a\\u0000b"}) {
     dir.index("\"a\":\"" + std::string(wrong) + "\"");
     expect_refused(dir.path(), "expected a file name in the same directory");
   }
@@ -171,7 +173,9 @@ TEST(HuggingFace, RefusesShardsThatDoNotFitTheIndex) {
   dir.write("model-00001-of-00002.safetensors", weights({"a", "both"}));
   dir.write("model-00002-of-00002.safetensors", weights({"b", "both"}));
   dir.index(R"("a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors")");
-  expect_refused(dir.path(), "tensor \"both\" stands in \"model-00001-of-00002.safetensors\" and in \"model-00002-of-00002.safetensors\"");
+  expect_refused(
+      dir.path(),
+      "tensor \"both\" stands in \"model-00001-of-00002.safetensors\" and in \"model-00002-of-00002.safetensors\"");
 }
 
 TEST(HuggingFace, ADirectoryWithoutConfigOrWeightsSaysSo) {
@@ -187,8 +191,9 @@ TEST(HuggingFace, ADirectoryWithoutConfigOrWeightsSaysSo) {
 }
 
 TEST(HuggingFace, RefusesPointersEverywhere) {
-  for (const std::string_view name : {"config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json",
-                                      "chat_template.jinja", "chat_template.json", "model.safetensors"}) {
+  for (const std::string_view name :
+       {"config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "chat_template.jinja",
+        "chat_template.json", "model.safetensors"}) {
     const ModelDir dir;
     dir.write(name, kPointer);
     expect_refused(dir.path(), std::string(name) + "\" is a Git-LFS pointer, not the file itself; run `git lfs pull`");
@@ -201,8 +206,10 @@ TEST(HuggingFace, RefusesPointersEverywhere) {
 }
 
 TEST(HuggingFace, RefusesDamagedFilesByName) {
-  for (const std::string_view name : {"config.json", "generation_config.json", "tokenizer_config.json", "chat_template.json"}) {
-    for (const std::string_view damaged : {"", "{", "[]", "3", "{\"a\":1,\"a\":2}", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}"}) {
+  for (const std::string_view name :
+       {"config.json", "generation_config.json", "tokenizer_config.json", "chat_template.json"}) {
+    for (const std::string_view damaged :
+         {"", "{", "[]", "3", "{\"a\":1,\"a\":2}", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}"}) {
       const ModelDir dir;
       dir.write(name, damaged);
       expect_refused(dir.path(), name);
@@ -231,9 +238,9 @@ TEST(HuggingFace, RefusesOddThingsInPlaceOfFiles) {
 TEST(HuggingFace, RefusesTruncationAtEveryByteOfEveryFile) {
   const ShardedDir dir;
   ASSERT_TRUE(open_checkpoint(dir.path()).has_value());
-  for (const std::string_view name : {"config.json", "generation_config.json", "tokenizer_config.json",
-                                      "model.safetensors.index.json", "model-00001-of-00002.safetensors",
-                                      "model-00002-of-00002.safetensors"}) {
+  for (const std::string_view name :
+       {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors.index.json",
+        "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}) {
     const auto path = dir / name;
     const auto whole_size = std::filesystem::file_size(path);
     const tests::TempDir aside;
@@ -251,8 +258,9 @@ TEST(HuggingFace, OpeningTouchesNoWeights) {
   const tests::TempDir dir;
   dir.write("config.json", "{}");
   // 64 GiB of weights that take no space on the disk: reading them would take minutes.
-  const auto path = dir.write("model.safetensors",
-                              tests::safetensors(R"({"t":{"dtype":"U8","shape":[68719476736],"data_offsets":[0,68719476736]}} )", ""));
+  const auto path = dir.write(
+      "model.safetensors",
+      tests::safetensors(R"({"t":{"dtype":"U8","shape":[68719476736],"data_offsets":[0,68719476736]}} )", ""));
   std::filesystem::resize_file(path, std::filesystem::file_size(path) + (std::uintmax_t{1} << 36));
   const auto checkpoint = open_checkpoint(dir.path());
   ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message;

@@ -11,8 +11,9 @@ namespace carat::formats {
 namespace {
 
 TEST(Json, KeepsValuesAndTheOrderOfKeys) {
-  const auto json = parse_json(R"( {"z": [1, -2, 2.5, 18446744073709551615], "a": {"t": true, "n": null}, "s": "\u00e9\ud83d\ude00\n"} )",
-                               "text");
+  const auto json = parse_json(
+      R"( {"z": [1, -2, 2.5, 18446744073709551615], "a": {"t": true, "n": null}, "s": "\u00e9\ud83d\ude00\n"} )",
+      "text");
   ASSERT_TRUE(json.has_value()) << json.error().message;
   EXPECT_EQ(json->begin().key(), "z");
   EXPECT_EQ((*json)["z"][0].get<int>(), 1);
@@ -26,7 +27,8 @@ TEST(Json, KeepsValuesAndTheOrderOfKeys) {
 }
 
 TEST(Json, EqualsTheLibrarysOwnParser) {
-  const std::string text = R"({"a":[],"b":{},"c":[[],[{}],{"x":[1,2,{"y":"z"}]}],"":"empty key","d":1e-7,"e":-0.0,"f":0})";
+  const std::string text =
+      R"({"a":[],"b":{},"c":[[],[{}],{"x":[1,2,{"y":"z"}]}],"":"empty key","d":1e-7,"e":-0.0,"f":0})";
   EXPECT_EQ(parse_json(text, "text").value(), Json::parse(text));
 }
 
@@ -51,10 +53,11 @@ TEST_P(JsonRefusal, NamesPlaceAndReason) {
 using namespace std::string_literals;
 INSTANTIATE_TEST_SUITE_P(
     Texts, JsonRefusal,
-    testing::Values(Refused{"", 0, "end of input"}, Refused{"   ", 3, "end of input"}, Refused{"[1,", 3, "end of input"},
-                    Refused{"{\"a\":1", 6, "end of input"}, Refused{"\"abc", 4, "missing closing quote"},
-                    Refused{"[1] x", 4, "invalid literal"}, Refused{"{}{}", 2, "expected end of input"},
-                    Refused{"[1,]", 3, "unexpected"}, Refused{"{a:1}", 1, "invalid literal"}, Refused{"{1:1}", 1, "string literal"},
+    testing::Values(Refused{"", 0, "end of input"}, Refused{"   ", 3, "end of input"},
+                    Refused{"[1,", 3, "end of input"}, Refused{"{\"a\":1", 6, "end of input"},
+                    Refused{"\"abc", 4, "missing closing quote"}, Refused{"[1] x", 4, "invalid literal"},
+                    Refused{"{}{}", 2, "expected end of input"}, Refused{"[1,]", 3, "unexpected"},
+                    Refused{"{a:1}", 1, "invalid literal"}, Refused{"{1:1}", 1, "string literal"},
                     Refused{"[01]", 2, "unexpected"}, Refused{"[nan]", 2, "invalid literal"},
                     Refused{"[NaN]", 1, "invalid literal"}, Refused{"[Infinity]", 1, "invalid literal"},
                     Refused{"[1e999]", 5, "number overflow"}, Refused{"[-1e999]", 6, "number overflow"},
@@ -113,7 +116,8 @@ TEST(Json, MessagesStayShortAndPrintable) {
   EXPECT_NE(duplicate.error().message.find("\\x1b[31m"), std::string::npos) << duplicate.error().message;
 }
 
-// A vocabulary of 262,144 keys must not cost a comparison with every earlier key: that would be 3.4e10 of them, minutes.
+// A vocabulary of 262,144 keys must not cost a comparison with every earlier key: that would be 3.4e10 of them,
+// minutes.
 TEST(Json, LargeObjectsTakeAboutLinearTime) {
   std::string text = "{";
   for (int i = 0; i < 262'144; ++i) text += "\"token number " + std::to_string(i) + "\":" + std::to_string(i) + ",";
@@ -131,7 +135,8 @@ TEST(Json, RandomDamageNeverCrashes) {
   std::mt19937 random(7);
   for (int round = 0; round < 20'000; ++round) {
     std::string text = good;
-    for (unsigned flips = 1 + random() % 4; flips > 0; --flips) text[random() % text.size()] = static_cast<char>(random());
+    for (unsigned flips = 1 + random() % 4; flips > 0; --flips)
+      text[random() % text.size()] = static_cast<char>(random());
     if (random() % 4 == 0) text.resize(random() % text.size());
     if (const auto json = parse_json(text, "text"); json.has_value()) {
       const auto again = parse_json(json->dump(), "text");  // what is accepted is sound

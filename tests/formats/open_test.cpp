@@ -44,7 +44,9 @@ TEST(Open, RefusesOtherKindsOfFiles) {
   expect_refused(file(""), "the file is empty");
   expect_refused(file("x"), "it starts with \"x\"");
   expect_refused(file("GGU"), "it starts with \"GGU\"");
-  expect_refused(file("\x7f""ELF\0\0\0\0 a program"s), R"(it starts with "\x7fELF\x00\x00\x00\x00")");
+  expect_refused(file("\x7f"
+                      "ELF\0\0\0\0 a program"s),
+                 R"(it starts with "\x7fELF\x00\x00\x00\x00")");
   expect_refused(file("version https://git-lfs.github.com/spec/v1\noid sha256:00\n"), "is a Git-LFS pointer");
   expect_refused(file("PK\x03\x04 archive"), "ZIP archive, as PyTorch writes", ErrorCode::unsupported);
   expect_refused(file("tjgg\x03\0\0\0"s), "from before GGUF", ErrorCode::unsupported);
@@ -55,9 +57,11 @@ TEST(Open, RefusesOtherKindsOfFiles) {
 TEST(Open, ASafetensorsFileNamesItsDirectory) {
   const tests::TempDir dir;
   dir.write("config.json", "{}");
-  const auto path = dir.write("model.safetensors", tests::safetensors(R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
-  expect_refused(path, "is one safetensors file of a model; name the directory that holds it together with its config.json: \"" +
-                           dir.path().string() + "\"");
+  const auto path = dir.write("model.safetensors",
+                              tests::safetensors(R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
+  expect_refused(
+      path, "is one safetensors file of a model; name the directory that holds it together with its config.json: \"" +
+                dir.path().string() + "\"");
 }
 
 }  // namespace

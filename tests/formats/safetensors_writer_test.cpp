@@ -56,13 +56,15 @@ TEST(SafetensorsWriter, WhatIsWrittenReadsBackEqual) {
 TEST(SafetensorsWriter, WritesTheFormat) {
   const tests::TempDir dir;
   ASSERT_TRUE(write_safetensors(dir / "o", std::vector<OutputTensor>{{"t", DType::f32, {1}, tests::as_bytes("abcd")}}));
-  EXPECT_EQ(content(dir / "o"), tests::safetensors(R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}  )", "abcd"));
+  EXPECT_EQ(content(dir / "o"),
+            tests::safetensors(R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}  )", "abcd"));
 }
 
 TEST(SafetensorsWriter, StreamsInPieces) {
   const tests::TempDir dir;
   auto writer = SafetensorsWriter::create(
-      dir / "s", {{"empty", DType::f32, {0}}, {"a", DType::f32, {2}}, {"none", DType::f32, {0}}, {"b", DType::i32, {1}}});
+      dir / "s",
+      {{"empty", DType::f32, {0}}, {"a", DType::f32, {2}}, {"none", DType::f32, {0}}, {"b", DType::i32, {1}}});
   ASSERT_TRUE(writer.has_value()) << writer.error().message;
   EXPECT_TRUE(writer->write("a", tests::as_bytes("abc")));
   EXPECT_TRUE(writer->write("a", {}));
@@ -87,7 +89,8 @@ TEST(SafetensorsWriter, RefusesWrongUseAndLeavesNothing) {
     ASSERT_TRUE(writer->write("a", tests::as_bytes("1234")));
     const auto finished = writer->finish();
     ASSERT_FALSE(finished);
-    EXPECT_NE(finished.error().message.find("tensor \"b\" lacks 4 bytes"), std::string::npos) << finished.error().message;
+    EXPECT_NE(finished.error().message.find("tensor \"b\" lacks 4 bytes"), std::string::npos)
+        << finished.error().message;
     EXPECT_EQ(files_in(dir), 1U);  // the partial file
   }
   EXPECT_EQ(files_in(dir), 0U);
@@ -102,10 +105,14 @@ TEST(SafetensorsWriter, RefusesWrongUseAndLeavesNothing) {
   EXPECT_EQ(code({{"\xff", DType::f32, {1}}}), ErrorCode::invalid_argument);
   EXPECT_EQ(code({}, {{"k", "\xff"}}), ErrorCode::invalid_argument);
   EXPECT_EQ(code({{"a", DType::f32, {std::int64_t{1} << 62}}}), ErrorCode::invalid_argument);
-  EXPECT_EQ(code({{"a", DType::i8, {std::int64_t{1} << 62}}, {"b", DType::i8, {std::int64_t{1} << 62}},
-                  {"c", DType::i8, {std::int64_t{1} << 62}}, {"d", DType::i8, {std::int64_t{1} << 62}}}),
+  EXPECT_EQ(code({{"a", DType::i8, {std::int64_t{1} << 62}},
+                  {"b", DType::i8, {std::int64_t{1} << 62}},
+                  {"c", DType::i8, {std::int64_t{1} << 62}},
+                  {"d", DType::i8, {std::int64_t{1} << 62}}}),
             ErrorCode::invalid_argument);
-  EXPECT_EQ(write_safetensors(dir / "s", std::vector<OutputTensor>{{"a", DType::f32, {2}, tests::as_bytes("1234")}}).error().code,
+  EXPECT_EQ(write_safetensors(dir / "s", std::vector<OutputTensor>{{"a", DType::f32, {2}, tests::as_bytes("1234")}})
+                .error()
+                .code,
             ErrorCode::invalid_argument);
   EXPECT_EQ(write_safetensors(dir / "no/such/dir", std::vector<OutputTensor>{}).error().code, ErrorCode::io);
   EXPECT_EQ(write_safetensors(dir.path(), std::vector<OutputTensor>{}).error().code, ErrorCode::io);
