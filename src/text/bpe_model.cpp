@@ -88,12 +88,14 @@ bool is_one_code_point(std::string_view piece) {
   return next_code_point(piece.data(), piece.data() + piece.size()).bytes == piece.size();
 }
 
-/// Text never becomes a control or unknown token by merging, whatever the vocabulary says.
-bool can_be_text(TokenKind kind) { return kind != TokenKind::control && kind != TokenKind::unknown; }
-
 class Builder {
  public:
-  explicit Builder(const TokenizerSource& source) : source_(source), index_(source.pieces) {}
+  explicit Builder(const TokenizerSource& source) : source_(source), index_(source.pieces) {
+    // Text never becomes a control or unknown token by merging, whatever the vocabulary says.
+    text_.reserve(source.kinds.size());
+    for (const TokenKind kind : source.kinds) text_.push_back(kind != TokenKind::control && kind != TokenKind::unknown);
+    for (const TokenId id : source.outside_model) text_[static_cast<std::size_t>(id)] = false;
+  }
 
   Result<BpeModel> build() {
     model_.vocab_size = static_cast<SymbolId>(source_.pieces.size());
@@ -131,11 +133,11 @@ class Builder {
       const std::optional<unsigned> byte = byte_of_piece(piece);
       if (kind == TokenKind::byte && !byte)
         return bad("token ", id, " ", quote(piece), " has the type byte; expected \"<0x00>\" to \"<0xFF>\"");
-      if (byte && source_.byte_fallback && can_be_text(kind)) {
+      if (byte && source_.byte_fallback && text_[id]) {
         model_.byte_symbols[*byte] = id;
         ++bytes;
       }
-      if (can_be_text(kind) && is_one_code_point(piece)) model_.symbols.insert(first_code_point(piece), id);
+      if (text_[id] && is_one_code_point(piece)) model_.symbols.insert(first_code_point(piece), id);
     }
     model_.byte_fallback = bytes > 0;
     if (bytes < 256) {
@@ -193,7 +195,7 @@ class Builder {
                      ", which is no token; expected both sides in the vocabulary");
         if (result == kNoSymbol)
           return bad("merge ", rank, " yields ", quote(group[i].joined), ", which is no token; expected it in the vocabulary");
-        if (!can_be_text(source_.kinds[result])) continue;
+        if (!text_[result]) continue;
         if (is_byte_or_unknown(left) || is_byte_or_unknown(right)) model_.unknown_joins_all = true;
         model_.merges.insert(left, right, {static_cast<std::uint32_t>(rank), result});
         add_join(rule.left, rule.right);
@@ -217,7 +219,7 @@ class Builder {
     return symbol;
   }
   bool can_be_piece(SymbolId id) const {
-    return can_be_text(source_.kinds[id]) && source_.kinds[id] != TokenKind::byte;
+    return text_[id] && source_.kinds[id] != TokenKind::byte;
   }
 
   // SentencePiece merges the neighbours whose union is the piece of the highest score, the leftmost on ties.
@@ -280,6 +282,7 @@ class Builder {
   const TokenizerSource& source_;
   PieceIndex index_;
   BpeModel model_;
+  std::vector<bool> text_;  // by id: text may become this token
   std::vector<std::uint64_t> joins_;  // last code point of a left side << 32 | first of its right side
 };
 

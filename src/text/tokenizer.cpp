@@ -2,6 +2,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "base/concat.h"
 #include "formats/quote.h"
@@ -49,12 +50,10 @@ struct Tokenizer::Impl {
   BpeModel model;
   bool add_space_prefix = false;
   SpecialTokens special;                   // matched in raw text
-  SpecialTokens special_normalized{true};  // matched between those
+  SpecialTokens special_normalized;        // matched between those, in text with its spaces replaced and its prefix
   SpecialTokens user_defined;              // matched in text mode too (score-based vocabularies)
   std::vector<std::pair<std::string, TokenId>> literals;  // of all special tokens, sorted
   std::optional<TokenId> bos, eos, pad;
-
-  void encode_text(BpeEncoder& encoder, std::string_view text) const { encoder.encode(text, add_space_prefix); }
 
   /// Calls `rest` for the text between the literals of a set and appends their ids.
   template <typename Rest>
@@ -114,12 +113,17 @@ Result<Tokenizer> Tokenizer::build(const TokenizerSource& source) {
     if (literal.id < 0 || static_cast<std::size_t>(literal.id) >= size)
       return bad("a special token has the id ", literal.id, "; expected an id below the vocabulary size ", size);
 
+  for (const TokenId id : source.outside_model)
+    if (id < 0 || static_cast<std::size_t>(id) >= size)
+      return bad("an added token has the id ", id, "; expected an id below the vocabulary size ", size);
+
   auto model = build_bpe_model(source);
   if (!model) return forward(model);
   auto impl = std::make_unique<Impl>();
   impl->model = std::move(*model);
   impl->kinds = source.kinds;
   impl->add_space_prefix = source.add_space_prefix;
+  impl->special_normalized = SpecialTokens(source.replace_spaces);
   impl->bos = source.bos;
   impl->eos = source.eos;
   impl->pad = source.pad;
@@ -145,7 +149,10 @@ Result<Tokenizer> Tokenizer::build(const TokenizerSource& source) {
     const std::string_view piece = source.pieces[static_cast<std::size_t>(literal.id)];
     if (piece.size() > kLongestSpecial)
       return bad("special token ", literal.id, " has ", piece.size(), " bytes; expected at most ", kLongestSpecial);
-    (literal.normalized ? impl->special_normalized : impl->special).add(piece, literal.id);
+    if (literal.normalized)  // the reference normalizes the literal like the text, prefix included
+      impl->special_normalized.add(concat(source.add_space_prefix ? kMetaSpaceUtf8 : "", piece), literal.id);
+    else
+      impl->special.add(piece, literal.id);
     impl->literals.emplace_back(piece, literal.id);
     if (source.always_match_user_defined &&
         source.kinds[static_cast<std::size_t>(literal.id)] == TokenKind::user_defined)
@@ -162,12 +169,14 @@ Result<Tokenizer> Tokenizer::build(const TokenizerSource& source) {
 
 void Tokenizer::encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& out) const {
   if (options.bos && impl_->bos) out.push_back(*impl_->bos);
+  std::deque<std::string> prefixed;  // the encoder keeps pointers into what it has encoded
   BpeEncoder encoder(impl_->model, text.size(), out);
-  const auto plain = [&](std::string_view rest) { impl_->encode_text(encoder, rest); };
+  const auto plain = [&](std::string_view rest) { encoder.encode(rest, impl_->add_space_prefix); };
   if (options.special) {
     Impl::split(encoder, impl_->special, text, [&](std::string_view rest) {
       if (impl_->special_normalized.empty()) return plain(rest);
-      Impl::split(encoder, impl_->special_normalized, rest, plain);
+      if (impl_->add_space_prefix) rest = prefixed.emplace_back(concat(kMetaSpaceUtf8, rest));
+      Impl::split(encoder, impl_->special_normalized, rest, [&](std::string_view inner) { encoder.encode(inner, false); });
     });
   } else if (!impl_->user_defined.empty()) {
     Impl::split(encoder, impl_->user_defined, text, plain);

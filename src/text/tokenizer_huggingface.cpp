@@ -166,11 +166,13 @@ class Reader {
       if (literal.empty()) continue;
 
       const auto index = id->get<std::size_t>();
-      if (index < source_.pieces.size() && source_.kinds[index] != TokenKind::unused && source_.pieces[index] != literal)
+      const bool taken = index < source_.pieces.size() && source_.kinds[index] != TokenKind::unused;
+      if (taken && source_.pieces[index] != literal)
         return bad(where, " ", quote(literal), " has the id ", index, " of ", quote(source_.pieces[index]),
                    "; expected an id of its own");
       place(index, literal, *special ? TokenKind::control : TokenKind::user_defined);
       source_.special.push_back({static_cast<TokenId>(index), *normalized});
+      if (!taken) source_.outside_model.push_back(static_cast<TokenId>(index));
     }
     return {};
   }

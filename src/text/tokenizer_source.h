@@ -33,6 +33,7 @@ struct TokenizerSource {
   std::vector<float> scores;
 
   std::vector<SpecialLiteral> special;  ///< what special mode recognises
+  std::vector<TokenId> outside_model;   ///< of those, the ones that byte-pair encoding does not know
   /// Score-based vocabularies only: user-defined pieces are matched in all text, as SentencePiece does.
   bool always_match_user_defined = false;
 
