@@ -27,21 +27,21 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   carat chat gemma-4-E2B-it
   carat chat gemma-4-E2B-it --system "Answer in French." --think
-  carat chat gemma-4-E2B-it --messages saved.json        go on with a saved chat
-  carat chat gemma-4-E2B-it < questions.txt              one answer per line, then end
+  carat chat gemma-4-E2B-it --messages saved.json   go on with a saved chat
+  carat chat gemma-4-E2B-it < questions.txt         one answer per line, then end
 
-In the chat, /help lists its commands. Ctrl-C stops an answer and keeps what was said; Ctrl-D leaves.)";
+In the chat, /help lists its commands. Ctrl-C stops an answer and keeps what was
+said; Ctrl-D leaves.)";
 
 constexpr const char* kChatHelp = R"(/system TEXT   set the system prompt (alone: show it; /system - removes it)
 /think on|off  let the model think before it answers, or not (alone: switch)
 /reset         forget the conversation, keep the system prompt
-/save FILE     write the conversation as JSON (carat run --messages and carat chat --messages read it)
+/save FILE     write the conversation as JSON, which --messages reads
 /help          show this
 /quit          leave (so does Ctrl-D)
 
-A line that ends in \ goes on with the next one; between lines of """ every line break is kept.
-Ctrl-C stops an answer and keeps what was said.
-)";
+A line that ends in \ goes on with the next one. """ begins a message of several
+lines that ends with """. Ctrl-C stops an answer and keeps what was said.)";
 
 struct ChatOptions {
   std::string model, system, messages;
@@ -162,7 +162,7 @@ bool Chat::obey(const std::string& line) {
       say("Saved to " + argument + ".");
     }
   } else {
-    print_error(command + ": no such command; /help lists them (begin the line with a space to send it as it is)");
+    print_error(command + ": no such command; /help lists them (put a space before it to send it as text)");
   }
   return true;
 }

@@ -17,7 +17,7 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   carat detokenize gemma-4-E2B-it 9259 1902
   carat detokenize gemma-4-E2B-it 2,9259,1902 --skip-special
-  carat tokenize gemma-4-E2B-it --file book.txt | carat detokenize gemma-4-E2B-it > same-book.txt
+  carat tokenize gemma-4-E2B-it --file book.txt | carat detokenize gemma-4-E2B-it
 
 A pipe receives exactly the text, without a line break at the end.)";
 

@@ -9,7 +9,7 @@
 namespace carat::cli {
 namespace {
 
-constexpr const char* kGroup = "Sampling (defaults: the model's generation_config.json, else those shown)";
+constexpr const char* kGroup = "Sampling (a model's own generation_config.json replaces these defaults)";
 
 std::pair<TokenId, float> parse_bias(const std::string& text) {
   const auto equals = text.find('=');
@@ -42,15 +42,15 @@ void add_generation_options(CLI::App& app, GenerateOptions& options) {
       ->type_name("TEXT")
       ->group("Ending");
 
-  add_number(app, "--temp", sampling.temperature, 0, kAnyNumber, "Temperature; 0 always takes the likeliest token (1)")
+  add_number(app, "--temp", sampling.temperature, 0, kAnyNumber, "Temperature; 0 always takes the likeliest token (default: 1)")
       ->group(kGroup);
-  add_integer(app, "--top-k", sampling.top_k, 0, std::numeric_limits<int>::max(), "Keep the N likeliest; 0 = all (64)")
+  add_integer(app, "--top-k", sampling.top_k, 0, std::numeric_limits<int>::max(), "Keep the N likeliest; 0 = all (default: 64)")
       ->group(kGroup);
-  add_number(app, "--top-p", sampling.top_p, 0, 1, "Keep the likeliest that together reach this probability; 1 = all (0.95)")
+  add_number(app, "--top-p", sampling.top_p, 0, 1, "Keep the likeliest that together reach this probability; 1 = all (default: 0.95)")
       ->group(kGroup);
-  add_number(app, "--min-p", sampling.min_p, 0, 1, "Drop what is less likely than this share of the likeliest; 0 = none (0)")
+  add_number(app, "--min-p", sampling.min_p, 0, 1, "Drop what is less likely than this share of the likeliest; 0 = none (default: 0)")
       ->group(kGroup);
-  add_number(app, "--typical-p", sampling.typical_p, 0, 1, "Keep the most typical that together reach this probability; 1 = all (1)")
+  add_number(app, "--typical-p", sampling.typical_p, 0, 1, "Keep the most typical that together reach this probability; 1 = all (default: 1)")
       ->group(kGroup);
   app.add_option_function<std::string>(
          "--repeat-penalty",
@@ -59,14 +59,14 @@ void add_generation_options(CLI::App& app, GenerateOptions& options) {
            if (!(static_cast<float>(value) > 0)) throw CLI::ValidationError("--repeat-penalty", "\"" + text + "\" is not above 0");
            sampling.repetition_penalty = static_cast<float>(value);
          },
-         "Divide the score of tokens seen before; 1 = off (1)")
+         "Divide the score of tokens seen before; 1 = off (default: 1)")
       ->type_name("X")
       ->group(kGroup);
   add_number(app, "--presence-penalty", sampling.presence_penalty, -kAnyNumber, kAnyNumber,
-             "Subtract from the score of tokens generated before, once (0)")
+             "Subtract from the score of tokens generated before, once (default: 0)")
       ->group(kGroup);
   add_number(app, "--frequency-penalty", sampling.frequency_penalty, -kAnyNumber, kAnyNumber,
-             "Subtract from the score of tokens generated before, each time (0)")
+             "Subtract from the score of tokens generated before, each time (default: 0)")
       ->group(kGroup);
   app.add_option_function<std::vector<std::string>>(
          "--logit-bias",

@@ -16,7 +16,9 @@ constexpr std::size_t kLeftColumn = 30;
 }  // namespace
 
 HelpFormatter::HelpFormatter()
-    : width_(static_cast<std::size_t>(std::clamp(Terminal::standard_output().width(), 60, 100))) {}
+    : width_(static_cast<std::size_t>(std::clamp(Terminal::standard_output().width(), 60, 100))) {
+  label("Positionals", "Arguments");
+}
 
 std::string HelpFormatter::two_columns(const std::string& left, const std::string& right) const {
   std::string out = "  " + left;
@@ -69,6 +71,11 @@ std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) con
     out += " " + make_option_usage(option);
   }
   return out + " [OPTIONS]\n";
+}
+
+std::string HelpFormatter::make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const {
+  // The base class separates some blocks by two empty lines, some by one.
+  return CLI::detail::find_and_replace(CLI::Formatter::make_help(app, std::move(name), mode), "\n\n\n", "\n\n");
 }
 
 std::string HelpFormatter::make_group(std::string group, bool is_positional,

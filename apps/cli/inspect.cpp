@@ -17,7 +17,8 @@ constexpr const char* kExamples = R"(Examples:
   carat inspect model.gguf --tensors
   carat inspect model.gguf --json | jq .parts
 
-Only headers are read, so this is quick for a model of any size. --json always lists the tensors.)";
+Only headers are read, so this is quick for a model of any size. --json always
+lists the tensors.)";
 
 struct InspectOptions {
   std::string model;

@@ -3,11 +3,13 @@
 #include "cli/line_editor.h"
 
 #include <histedit.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <iostream>
 #include <string>
+#include <string_view>
 
 namespace carat::cli {
 
@@ -29,13 +31,43 @@ char* show_prompt(EditLine* editor) { return state_of(editor).prompt.data(); }
 
 unsigned char drop_line(EditLine* editor, int) {
   state_of(editor).interrupted = true;
-  return CC_NEWLINE;
+  ::el_push(editor, "\n");  // ends the line as Enter does, with the cursor below a text of several lines
+  return CC_NORM;
+}
+
+// Without signals from the terminal Ctrl-Z is a character too, and suspending is ours to do.
+unsigned char suspend(EditLine* editor, int) {
+  ::el_set(editor, EL_PREP_TERM, 0);
+  ::raise(SIGTSTP);
+  ::el_set(editor, EL_PREP_TERM, 1);
+  return CC_REDISPLAY;
+}
+
+// Terminals in bracketed-paste mode enclose what is pasted in ESC[200~ and ESC[201~: line breaks in between are text, not
+// the end of the line.
+constexpr const char* kPasteOn = "\x1b[?2004h";
+constexpr const char* kPasteOff = "\x1b[?2004l";
+
+unsigned char take_paste(EditLine* editor, int) {
+  constexpr std::wstring_view kEnd = L"\x1b[201~";
+  std::wstring pasted;
+  for (wchar_t c = 0; ::el_wgetc(editor, &c) == 1;) {
+    pasted += c == L'\r' ? L'\n' : c;
+    if (pasted.ends_with(kEnd)) {
+      pasted.resize(pasted.size() - kEnd.size());
+      break;
+    }
+  }
+  while (pasted.ends_with(L'\n')) pasted.pop_back();  // a copied line should not send itself
+  if (!pasted.empty()) ::el_winsertstr(editor, pasted.c_str());
+  return CC_REFRESH;
 }
 
 }  // namespace
 
 struct LineEditor::Impl {
   EditLine* editor = nullptr;
+  FILE* screen = nullptr;
   History* history = nullptr;
   EditState state;
 };
@@ -43,8 +75,8 @@ struct LineEditor::Impl {
 LineEditor::LineEditor() : impl_(std::make_unique<Impl>()) {
   if (::isatty(STDIN_FILENO) != 1) return;
   // With the answers going to a file, prompts belong on the other stream.
-  FILE* out = ::isatty(STDOUT_FILENO) == 1 ? stdout : stderr;
-  impl_->editor = ::el_init("carat", stdin, out, stderr);
+  impl_->screen = ::isatty(STDOUT_FILENO) == 1 ? stdout : stderr;
+  impl_->editor = ::el_init("carat", stdin, impl_->screen, stderr);
   if (impl_->editor == nullptr) return;
   impl_->history = ::history_init();
   HistEvent event{};
@@ -56,8 +88,12 @@ LineEditor::LineEditor() : impl_(std::make_unique<Impl>()) {
   ::el_set(impl_->editor, EL_EDITOR, "emacs");
   ::el_set(impl_->editor, EL_ADDFN, "carat-drop-line", "Drop the line", drop_line);
   ::el_set(impl_->editor, EL_BIND, "^C", "carat-drop-line", nullptr);
+  ::el_set(impl_->editor, EL_ADDFN, "carat-paste", "Take a paste as it is", take_paste);
+  ::el_set(impl_->editor, EL_BIND, "\\e[200~", "carat-paste", nullptr);
   ::el_set(impl_->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
-  ::el_set(impl_->editor, EL_SETTY, "-d", "intr=", nullptr);
+  ::el_set(impl_->editor, EL_ADDFN, "carat-suspend", "Suspend the program", suspend);
+  ::el_set(impl_->editor, EL_BIND, "^Z", "carat-suspend", nullptr);
+  ::el_set(impl_->editor, EL_SETTY, "-d", "-isig", nullptr);
 }
 
 LineEditor::~LineEditor() {
@@ -76,7 +112,10 @@ LineEditor::Input LineEditor::read(const std::string& prompt) {
   impl_->state.prompt = prompt;
   impl_->state.interrupted = false;
   int length = 0;
+  std::fputs(kPasteOn, impl_->screen);
   const char* line = ::el_gets(impl_->editor, &length);
+  std::fputs(kPasteOff, impl_->screen);
+  std::fflush(impl_->screen);
   if (impl_->state.interrupted) {
     input.status = Status::interrupted;
   } else if (line != nullptr && length > 0) {

@@ -3,7 +3,6 @@
 #include "cli/model_options.h"
 
 #include <limits>
-#include <vector>
 
 #include "cli/option_values.h"
 #include "cli/terminal.h"
@@ -17,9 +16,7 @@ void add_model_path(CLI::App& app, std::string& path) {
 void add_compute_options(CLI::App& app, ModelOptions& options) {
   add_integer(app, "--threads", options.threads, 1, 1024, "Threads to compute with (default: the physical cores)")
       ->group("Machine");
-  std::vector<std::string> names = {"auto"};
-  for (std::string& name : Model::isa_names()) names.push_back(std::move(name));
-  add_choice(app, "--isa", options.isa, std::move(names), "Kernels to compute with (default: auto, the best this processor has)")
+  add_choice(app, "--isa", options.isa, Model::isa_names(), "Kernels to compute with (default: auto, the best this processor has)")
       ->group("Machine");
 }
 

@@ -20,8 +20,9 @@ constexpr const char* kExamples = R"(Examples:
   carat perplexity model.gguf --file wiki.test.raw
   carat perplexity model.gguf --file wiki.test.raw --ctx 2048 --chunks 20 --json
 
-The text is cut into windows of --ctx tokens, the first token of each replaced by the beginning-of-text token; the second
-half of each window is scored. llama-perplexity does the same, so its figures compare directly.)";
+The text is cut into windows of --ctx tokens; the first token of each becomes the
+beginning-of-text token, and the second half of each is scored. llama-perplexity
+does the same, so its figures compare directly.)";
 
 struct PerplexityCommandOptions {
   std::string model, file;

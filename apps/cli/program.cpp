@@ -30,10 +30,10 @@ constexpr const char* kDescription =
     "A model is a path: a Hugging Face directory as published, or a GGUF file.";
 
 constexpr const char* kExamples = R"(Examples:
-  carat run gemma-4-E2B-it -p "Why is the sky blue?"     ask once
-  carat chat gemma-4-E2B-it                              talk
-  carat run model.gguf --raw -p "Once upon a time" -n 50 continue a text with a base model
-  carat inspect model.gguf                               see what a file holds
+  carat run gemma-4-E2B-it -p "Why is the sky blue?"      ask once
+  carat chat gemma-4-E2B-it                               talk
+  carat run base.gguf --raw -p "Once upon a time" -n 50   continue a text
+  carat inspect model.gguf                                see what a file holds
 
 Exit codes: 0 done, 1 bad input, 2 wrong usage, 3 a comparison failed, 130 Ctrl-C.)";
 
@@ -55,6 +55,20 @@ void set_character_locale() {
 
 std::string usage_message(const CLI::ParseError& error, const CLI::App& program) {
   std::string message = error.what();
+  // CLI11's words, made plain.
+  constexpr std::string_view kUnexpected = "The following argument was not expected: ";
+  constexpr std::string_view kTwice = "At Most 1 required but received ";
+  if (const auto at = message.find(kTwice); at != std::string::npos) {
+    message.replace(at, kTwice.size(), "may be given once, was given ");
+    message += " times";
+  } else if (const auto excludes = message.find(" excludes "); excludes != std::string::npos) {
+    message.replace(excludes, std::string_view(" excludes ").size(), " does not go with ");
+  } else if (message.starts_with(kUnexpected) && program.get_subcommands().empty()) {
+    const std::string word = message.substr(kUnexpected.size());
+    message = (word.starts_with('-') ? "no such option: " : "no such command: ") + word;
+  } else if (message.starts_with(kUnexpected)) {
+    message.replace(0, kUnexpected.size(), "unexpected argument: ");
+  }
   std::string command = "carat";
   for (const CLI::App* chosen : program.get_subcommands()) command += " " + chosen->get_name();
   return message + " (see " + command + " --help)";

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kExamples = R"(Examples:
   carat prompt gemma-4-E2B-it --messages chat.json
-  carat prompt gemma-4-E2B-it --messages chat.json --tools tools.json --think --json
+  carat prompt gemma-4-E2B-it --messages chat.json --tools tools.json --think
   echo '[{"role":"user","content":"Hi"}]' | carat prompt gemma-4-E2B-it
 
 Prints the rendered text as it is, then, on the last line, its ids.)";

@@ -21,12 +21,13 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   carat run gemma-4-E2B-it -p "Why is the sky blue?"
   carat run gemma-4-E2B-it --think -p "What is 17 * 23?" --temp 0
-  cat report.txt | carat run gemma-4-E2B-it --system "Summarise in three sentences."
+  cat report.txt | carat run gemma-4-E2B-it --system "Summarise this."
   carat run base.gguf --raw -p "Once upon a time" -n 50
   carat run gemma-4-E2B-it --messages chat.json --tools tools.json --json
 
-Standard output receives the answer alone: the thought is shown (dimmed) only on a terminal, and a tool call is one line of
-JSON in a pipe. Statistics go to standard error. With --raw a pipe receives exactly the continuation.)";
+Standard output receives the answer alone: the thought is shown (dimmed) only on
+a terminal, and a tool call is one line of JSON in a pipe. Statistics go to
+standard error. With --raw a pipe receives exactly the continuation.)";
 
 struct RunOptions {
   std::string model;
@@ -137,6 +138,7 @@ Result<ExitCode> run(RunOptions options, Output& output) {
     output.write(dump_json(answer_json(*answer, *checkpoint, load_seconds, generation.report_logprobs)) + "\n");
     output.flush();
   }
+  if (output.failed()) return ExitCode::bad_input;  // said by the program; the answer was cut short
   for (const std::string& line : answer_statistics(*answer, generation, load_seconds, session->context_length())) {
     print_note(line);
   }

@@ -20,7 +20,8 @@ constexpr const char* kExamples = R"(Examples:
   carat tokenize gemma-4-E2B-it --special "<|turn>user"
   carat tokenize gemma-4-E2B-it -- "--text that begins with a dash"
 
-Text is taken byte for byte. Without --special no text can become a control token. A file with a vocabulary alone will do.)";
+Text is taken byte for byte. Without --special no text can become a control
+token. A GGUF file that holds a vocabulary alone will do.)";
 
 struct TokenizeOptions {
   std::string model;

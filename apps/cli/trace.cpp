@@ -26,10 +26,11 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   carat trace gemma-4-E2B-it --tokens 2,9259,1902 --out trace.safetensors
   carat trace gemma-4-E2B-it --messages chat.json --compare reference.safetensors
-  carat trace model.gguf --tokens 2,9259 --compare reference.safetensors --tolerance 1e-2
+  carat trace model.gguf --tokens 2,9259 --compare bf16.safetensors --tolerance 0.01
 
-The file holds ids, embedding, per_layer_inputs, layer.0, layer.1, …, norm and logits, f32, one row per token. --compare
-compares the tensors both files name: max|a-b| / max|b| of each must not exceed the tolerance. Exit code 3: one does.)";
+The file holds ids, embedding, per_layer_inputs, layer.0, layer.1, …, norm and
+logits, in f32, one row per token. --compare looks at the tensors both files name:
+max|a-b| / max|b| of each must not exceed the tolerance, else exit code 3.)";
 
 struct TraceOptions {
   std::string model, messages, out, reference;
