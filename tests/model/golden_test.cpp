@@ -135,9 +135,13 @@ TEST_P(Golden, SixteenBitCachesStayClose) {
   ASSERT_TRUE(model.ok());
   const auto count = static_cast<std::int64_t>(ids_.size());
   const auto exact = model.all_logits(ids_, count);
-  // Keys and values round to 11 and 8 bits of mantissa; these random models amplify that across layers.
-  EXPECT_LE(relative_error(model.all_logits(ids_, count, tensor::DType::f16), exact), 1e-2);
-  EXPECT_LE(relative_error(model.all_logits(ids_, count, tensor::DType::bf16), exact), 8e-2);
+  // Keys and values round to 11 and 8 bits of mantissa, and random layers amplify that; three more bits must show.
+  const double half = relative_error(model.all_logits(ids_, count, tensor::DType::f16), exact);
+  const double brain = relative_error(model.all_logits(ids_, count, tensor::DType::bf16), exact);
+  EXPECT_GT(half, 0);
+  EXPECT_LE(half, 2e-2);
+  EXPECT_LE(half, brain / 2);
+  EXPECT_LE(brain, 0.2);
 }
 
 TEST_P(Golden, CachesGoBackAndForth) {
