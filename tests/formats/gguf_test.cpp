@@ -15,6 +15,7 @@ using tests::gguf_string;
 using tests::GgufBuilder;
 using tests::raw;
 
+/// The views of the result point into `text`.
 Result<GgufFile> parse(std::string_view text) { return parse_gguf(tests::as_bytes(text), "dir/m.gguf", "m.gguf"); }
 
 TEST(Gguf, LocatesTensors) {
@@ -49,7 +50,8 @@ TEST(Gguf, ReadsVersion2AndOtherAlignments) {
     GgufBuilder aligned = tests::small_gguf();
     aligned.alignment = alignment;
     aligned.u32("general.alignment", alignment);
-    const auto parsed = parse(aligned.build());
+    const std::string text = aligned.build();
+    const auto parsed = parse(text);
     ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
     EXPECT_EQ(parsed->tensors[2].view.data[0], std::byte{3});
   }
@@ -70,7 +72,8 @@ TEST(Gguf, GapsAndDataInAnotherOrderAreFine) {
   file.tensors[0].offset = 96;
   file.tensors[1].offset = 0;
   file.data = std::string(32, 'a') + std::string(64, '-') + std::string(32, 'b') + "trailing";
-  const auto parsed = parse(file.build());
+  const std::string text = file.build();
+  const auto parsed = parse(text);
   ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
   EXPECT_EQ(parsed->tensors[0].view.data[0], std::byte{'b'});
   EXPECT_EQ(parsed->tensors[1].view.data[0], std::byte{'a'});
