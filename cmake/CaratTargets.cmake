@@ -21,6 +21,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # gcc 12 reports overlapping copies inside std::string's own operator+ (GCC bug 105651).
   target_compile_options(carat_flags INTERFACE -Wno-restrict)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # libstdc++ 12's own std::stable_sort uses get_temporary_buffer, which C++20 deprecates.
+  target_compile_options(carat_flags INTERFACE -Wno-deprecated-declarations)
+endif()
 if(CARAT_SANITIZE)
   add_compile_options(-fsanitize=${CARAT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g -UNDEBUG)
   add_link_options(-fsanitize=${CARAT_SANITIZE})

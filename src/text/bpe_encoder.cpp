@@ -186,6 +186,8 @@ void BpeEncoder::symbolize(const char* begin, const char* end, bool space_prefix
     const auto byte_symbol = [&](char byte) { return model_.byte_symbols[static_cast<unsigned char>(byte)]; };
     if (std::none_of(utf8.begin(), utf8.end(), [&](char byte) { return byte_symbol(byte) == kNoSymbol; })) {
       for (const char byte : utf8) put(byte_symbol(byte), behind);
+    } else if (model_.score_based) {
+      put(model_.unknown.value_or(kNoSymbol), behind);  // keeps its neighbours apart; fused or dropped when written
     } else if (model_.unknown) {
       if (unknown_pending && !model_.fuse_unknown) put(*model_.unknown, behind);
       unknown_pending = true;
@@ -208,11 +210,11 @@ void BpeEncoder::append_symbols(std::size_t count) {
 
 void BpeEncoder::append_symbol(SymbolId symbol, bool& after_unknown) {
   const auto put_unknown = [&] {
-    if (!model_.unknown || (after_unknown && model_.fuse_unknown_late)) return;
+    if (!model_.unknown || (after_unknown && model_.fuse_unknown && model_.score_based)) return;
     append(static_cast<TokenId>(*model_.unknown));
     after_unknown = true;
   };
-  if (symbol == model_.unknown) return put_unknown();
+  if (symbol == kNoSymbol || symbol == model_.unknown) return put_unknown();
   if (symbol < model_.vocab_size) {
     after_unknown = false;
     return append(static_cast<TokenId>(symbol));

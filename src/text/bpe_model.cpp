@@ -100,7 +100,7 @@ class Builder {
   Result<BpeModel> build() {
     model_.vocab_size = static_cast<SymbolId>(source_.pieces.size());
     model_.fuse_unknown = source_.fuse_unknown;
-    model_.fuse_unknown_late = source_.fuse_unknown && !source_.has_merges;
+    model_.score_based = !source_.has_merges;
     model_.replace_spaces = source_.replace_spaces;
     if (source_.unknown) model_.unknown = static_cast<SymbolId>(*source_.unknown);
     if (auto done = add_pieces(); !done) return forward(done);
@@ -225,12 +225,10 @@ class Builder {
   // SentencePiece merges the neighbours whose union is the piece of the highest score, the leftmost on ties.
   Result<void> add_splits() {
     std::vector<float> order;  // distinct scores, highest first: the rank of a score is its place
-    std::size_t splits = 0;
     for (SymbolId id = 0; id < model_.vocab_size; ++id) {
       if (std::isnan(source_.scores[id])) return bad("the score of token ", id, " is not a number");
       if (!can_be_piece(id)) continue;
       order.push_back(source_.scores[id]);
-      splits += source_.pieces[id].size();
     }
     std::sort(order.begin(), order.end(), std::greater<>());
     order.erase(std::unique(order.begin(), order.end()), order.end());

@@ -28,7 +28,7 @@ struct BpeModel {
   bool byte_fallback = false;                ///< some byte has a symbol
   std::optional<SymbolId> unknown;
   bool fuse_unknown = true;
-  bool fuse_unknown_late = false;  ///< also fuse unknown tokens that come from bare characters
+  bool score_based = false;
   bool replace_spaces = true;
 
   /// Characters outside the vocabulary can touch their neighbours' merges, be fused or vanish (some byte token is missing

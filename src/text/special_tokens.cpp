@@ -19,7 +19,7 @@ void SpecialTokens::add(std::string_view literal, TokenId id) {
 }
 
 void SpecialTokens::seal() {
-  std::stable_sort(literals_.begin(), literals_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(literals_.begin(), literals_.end());
 }
 
 std::optional<SpecialTokens::Match> SpecialTokens::find(std::string_view text, std::size_t from) const {

@@ -64,5 +64,11 @@ TEST(Open, ASafetensorsFileNamesItsDirectory) {
                 dir.path().string() + "\"");
 }
 
+TEST(Open, AConfigFileNamesItsDirectory) {
+  const tests::TempDir dir;
+  expect_refused(dir.write("config.json", "{}"),
+                 "config.json\" is a JSON file; name the directory of the model that holds it: \"" + dir.path().string() + "\"");
+}
+
 }  // namespace
 }  // namespace carat::formats
