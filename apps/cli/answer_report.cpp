@@ -42,6 +42,7 @@ std::string plural(std::int64_t count, const std::string& noun) {
 double decode_rate(const Generation& answer) { return per_second(answer.completion_tokens - 1, answer.decode_seconds); }
 
 double prompt_rate(const Generation& answer) {
+  if (answer.completion_tokens == 0) return 0;  // stopped inside the prompt: how much of it was computed is not known
   return per_second(answer.prompt_tokens - answer.reused_tokens, answer.prompt_seconds);
 }
 
@@ -69,7 +70,7 @@ Json answer_json(const Generation& answer, const Checkpoint& checkpoint, double 
 
 std::string finish_text(const Generation& answer, const GenerateOptions& options, std::int64_t context_length) {
   const std::string& reason = answer.finish_reason;
-  if (reason == "stop") return "the model stopped";
+  if (reason == "stop") return options.stop.empty() ? "the model stopped" : "the model stopped or a --stop text came";
   if (reason == "tool_calls") return "the model waits for the results of its calls";
   if (reason == "length") return "-n " + std::to_string(options.max_tokens.value_or(answer.completion_tokens)) + " reached";
   if (reason == "context_full") return "the context of " + grouped(context_length) + " tokens is full";
@@ -80,9 +81,11 @@ std::string finish_text(const Generation& answer, const GenerateOptions& options
 std::vector<std::string> answer_statistics(const Generation& answer, const GenerateOptions& options, double load_seconds,
                                            std::int64_t context_length) {
   std::string times = "loaded in " + duration_text(load_seconds) + "; prompt " + plural(answer.prompt_tokens, "token");
+  if (answer.completion_tokens == 0) times += ", not finished,";
   if (answer.reused_tokens > 0) times += " (" + grouped(answer.reused_tokens) + " reused)";
-  times += " in " + duration_text(answer.prompt_seconds) + " (" + rate_text(prompt_rate(answer)) + "/s); answer " +
-           plural(answer.completion_tokens, "token");
+  times += " in " + duration_text(answer.prompt_seconds);
+  if (prompt_rate(answer) > 0) times += " (" + rate_text(prompt_rate(answer)) + "/s)";
+  times += "; answer " + plural(answer.completion_tokens, "token");
   if (answer.completion_tokens > 1) {
     times += " in " + duration_text(answer.decode_seconds) + " (" + rate_text(decode_rate(answer)) + "/s)";
   }

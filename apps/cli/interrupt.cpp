@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <mutex>
 #include <thread>
 
@@ -30,13 +31,28 @@ std::stop_source* active_scope = nullptr;
   ::_exit(static_cast<int>(ExitCode::interrupted));
 }
 
+// One step of a large model can take seconds, and the stop waits for its end: say so instead of seeming to hang.
+void say_still_stopping() {
+  if (!Terminal::standard_error().present) return;
+  std::fputs("\r\x1b[Kcarat: stopping after this step; Ctrl-C again ends at once\n", stderr);
+  std::fflush(stderr);
+}
+
 void wait_for_interrupts(sigset_t signals) {
+  constexpr timespec kPatience{.tv_sec = 1, .tv_nsec = 0};
+  bool told = true;
   for (;;) {
-    int signal = 0;
-    if (::sigwait(&signals, &signal) != 0) continue;
+    const int signal = told ? ::sigwaitinfo(&signals, nullptr) : ::sigtimedwait(&signals, nullptr, &kPatience);
     const std::lock_guard lock(scope_mutex);
-    if (active_scope == nullptr || active_scope->stop_requested()) end_at_once();
-    active_scope->request_stop();
+    const bool stopping = active_scope != nullptr && active_scope->stop_requested();
+    if (signal == SIGINT) {
+      if (active_scope == nullptr || stopping) end_at_once();
+      active_scope->request_stop();
+      told = false;
+    } else if (!told) {
+      if (stopping) say_still_stopping();
+      told = true;
+    }
   }
 }
 

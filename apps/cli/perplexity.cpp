@@ -44,7 +44,7 @@ Result<ExitCode> perplexity(const PerplexityCommandOptions& options, Output& out
   auto scored = model->perplexity(*text, options.scoring, [&](const Perplexity& so_far, std::int64_t total_windows) {
     // Every window costs the same, so whole windows of tokens measure speed and time left.
     bar.update(so_far.windows * options.scoring.window, total_windows * options.scoring.window,
-               so_far.windows > 0 ? "perplexity " + fixed(so_far.perplexity, 4) + " so far" : "");
+               so_far.windows > 0 ? "perplexity " + fixed(so_far.perplexity, 3) : "");
     return !interrupt.stopped();
   });
   bar.finish();

@@ -121,6 +121,7 @@ Result<ExitCode> run(RunOptions options, Output& output) {
   generation.cancel = interrupt.token();
   AnswerPrinter printer(output, Terminal::standard_output(), options.raw);
   ProgressBar bar("Reading the prompt", "tokens");
+  bar.update(0, static_cast<std::int64_t>(prompt->ids.size()));
   auto answer = session->generate(prompt->ids, generation, [&](const GenerationEvent& event) {
     if (event.kind == GenerationEvent::Kind::prompt) {
       bar.update(event.done, event.total);

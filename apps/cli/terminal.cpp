@@ -1,5 +1,5 @@
 // What a person sees: facts about the terminals behind standard output and error, progress bars, and text made safe to
-// show. The bar is drawn from the callbacks of the operation it shows; no thread of its own.
+// show.
 #include "cli/terminal.h"
 
 #include <langinfo.h>
@@ -17,9 +17,9 @@
 namespace carat::cli {
 namespace {
 
-constexpr double kAppearAfterSeconds = 0.3;
-constexpr double kRedrawEverySeconds = 0.1;
-constexpr int kBarCells = 30;
+constexpr auto kAppearAfter = std::chrono::milliseconds(300);
+constexpr auto kRedrawEvery = std::chrono::milliseconds(100);
+constexpr int kMinBarCells = 10, kMaxBarCells = 30;
 
 std::string_view environment(const char* name) {
   const char* value = std::getenv(name);
@@ -68,28 +68,31 @@ std::string displayable(std::string_view text) {
 }
 
 ProgressBar::ProgressBar(std::string label, std::string unit, Terminal terminal)
-    : label_(std::move(label)), unit_(std::move(unit)), terminal_(terminal) {}
+    : label_(std::move(label)), unit_(std::move(unit)), terminal_(terminal) {
+  if (terminal_.interactive) drawer_ = std::jthread([this](const std::stop_token& stop) { draw(stop); });
+}
 
-std::string ProgressBar::line(std::int64_t done, std::int64_t total, double seconds, std::string_view detail,
-                              int width) const {
-  const bool known = total > 0;
-  const double fraction = known ? std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0) : 0;
+std::string ProgressBar::line(const State& state, double waited, int width) const {
+  const auto done = static_cast<double>(state.done);
+  const auto total = static_cast<double>(state.total);
+  const bool known = state.total > 0;
+  const double fraction = known ? std::clamp(done / total, 0.0, 1.0) : 0;
   std::string text;
-  if (known) text += fixed(100 * fraction, 0) + " %";
-  if (!unit_.empty()) {
-    if (!text.empty()) text += "  ";
-    text += known ? grouped(done) + "/" + grouped(total) + " " + unit_ : grouped(done) + " " + unit_;
-    if (seconds > 0 && done > 0) text += "  " + rate_text(static_cast<double>(done) / seconds) + "/s";
+  const auto add = [&](const std::string& piece) { text += (text.empty() ? "" : "  ") + piece; };
+  if (known) add(fixed(100 * fraction, 0) + " %");
+  if (!unit_.empty() && (known || state.done > 0)) {
+    add(known ? grouped(state.done) + "/" + grouped(state.total) + " " + unit_ : grouped(state.done) + " " + unit_);
+    if (state.seconds > 0 && state.done > 0) add(rate_text(done / state.seconds) + "/s");
   }
-  if (!detail.empty()) text += "  " + std::string(detail);
-  if (known && done > 0 && done < total) {
-    const double left = seconds * static_cast<double>(total - done) / static_cast<double>(done);
-    text += "  " + (left < 9.5 ? fixed(left, 0) + " s" : duration_text(std::round(left))) + " left";
+  if (!state.detail.empty()) add(state.detail);
+  if (known && state.done > 0 && state.done < state.total) {
+    const double left = std::max(0.0, state.seconds * (total - done) / done - waited);
+    add((left < 9.5 ? fixed(std::ceil(left), 0) + " s" : duration_text(std::round(left))) + " left");
   }
   std::string bar;
-  const int room = width - 1 - static_cast<int>(display_width(label_) + display_width(text)) - 6;
-  const int cells = std::min(kBarCells, room);
-  if (known && cells >= 5) {
+  const int room = width - 1 - static_cast<int>(display_width(label_) + display_width(text)) - 4;
+  const int cells = std::min(kMaxBarCells, room);
+  if (known && cells >= kMinBarCells) {
     const int filled = static_cast<int>(fraction * cells);
     bar = " [";
     for (int i = 0; i < cells; ++i) bar += i < filled ? (terminal_.utf8 ? "█" : "#") : (terminal_.utf8 ? "░" : "-");
@@ -104,24 +107,31 @@ std::string ProgressBar::line(std::int64_t done, std::int64_t total, double seco
   return whole;
 }
 
-void ProgressBar::update(std::int64_t done, std::int64_t total, std::string_view detail) {
-  if (!terminal_.interactive) return;
-  const auto now = Clock::now();
-  const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const double since_drawn = std::chrono::duration<double>(now - drawn_at_).count();
-  if (!visible_ ? elapsed < kAppearAfterSeconds : since_drawn < kRedrawEverySeconds) return;
-  drawn_at_ = now;
-  visible_ = true;
-  const std::string text = "\r" + line(done, total, elapsed, detail, terminal_.width()) + "\x1b[K";
-  std::fwrite(text.data(), 1, text.size(), stderr);
+void ProgressBar::draw(const std::stop_token& stop) {
+  bool visible = false;
+  std::unique_lock lock(mutex_);
+  while (!stop.stop_requested()) {
+    wake_.wait_for(lock, stop, visible ? kRedrawEvery : kAppearAfter, [] { return false; });
+    if (stop.stop_requested()) break;
+    const std::string text = "\r" + line(state_, elapsed() - state_.seconds, terminal_.width()) + "\x1b[K";
+    std::fwrite(text.data(), 1, text.size(), stderr);
+    std::fflush(stderr);
+    visible = true;
+  }
+  if (!visible) return;
+  std::fputs("\r\x1b[K", stderr);
   std::fflush(stderr);
 }
 
+void ProgressBar::update(std::int64_t done, std::int64_t total, std::string detail) {
+  const std::lock_guard lock(mutex_);
+  state_ = {done, total, elapsed(), std::move(detail)};
+}
+
 void ProgressBar::finish() {
-  if (!visible_) return;
-  visible_ = false;
-  std::fputs("\r\x1b[K", stderr);
-  std::fflush(stderr);
+  if (!drawer_.joinable()) return;
+  drawer_.request_stop();
+  drawer_.join();
 }
 
 }  // namespace carat::cli
