@@ -34,7 +34,7 @@ TEST(Run, RawPrintsExactlyTheContinuation) {
   const Finished result = run_model(kRaw);
   ASSERT_EQ(result.code, 0) << result.err;
   const Json json = run_json(kRaw);
-  EXPECT_EQ(result.out, json.at("text"));
+  EXPECT_EQ(result.out, json.at("text").get<std::string>());
   EXPECT_EQ(json.at("ids").size(), 12u);
   EXPECT_EQ(json.at("thought"), "");
   std::string ids;
@@ -203,7 +203,8 @@ TEST(Interrupt, StopsAnAnswerAndKeepsWhatWasSaid) {
 }
 
 TEST(Interrupt, EndsAWaitForInput) {
-  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"run", chat_model()}, {"tokenize", chat_model()}}) {
+  const std::vector<std::vector<std::string>> commands = {{"run", chat_model()}, {"tokenize", chat_model()}};
+  for (const auto& arguments : commands) {
     Start start;
     start.arguments = arguments;
     start.keep_input_open = true;

@@ -77,10 +77,8 @@ TEST(Usage, EveryHelpPageHasUsageExamplesAndFitsTheScreen) {
     EXPECT_EQ(result.code, 0) << command;
     EXPECT_EQ(result.err, "") << command;
     EXPECT_NE(result.out.find("Usage: carat " + command + " MODEL"), std::string::npos) << command;
-    EXPECT_NE(result.out.find("Examples:\n  carat " + command + " ") == std::string::npos &&
-                  result.out.find("\n  carat " + command + " ") == std::string::npos,
-              true)
-        << command;
+    EXPECT_NE(result.out.find("\nExamples:\n"), std::string::npos) << command;
+    EXPECT_NE(result.out.find("\n  carat " + command + " "), std::string::npos) << command;
     std::istringstream lines(result.out);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 84u) << command << ": " << line;
     EXPECT_EQ(run({"help", command}).out, result.out);
