@@ -163,11 +163,11 @@ TEST(Inspect, ShowsLayersPartsMemoryAndPromptKind) {
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.err, "");
   for (const std::string text : {"gemma4 text model, huggingface\n", "prompt           small template\n", "\nLayers\n", "\nParameters\n",
-                                 "\nMemory\n", "      3  sliding        4         2        16      10,000  192            1\n",
-                                 "212 tensors; --tensors lists them\n"}) {
+                                 "\nMemory\n", "      3  sliding        4         2        16      10,000  112            1\n",
+                                 "221 tensors; --tensors lists them\n"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << "\nin\n" << result.out;
   }
-  EXPECT_NE(run({"inspect", chat_model(), "--tensors"}).out.find("[300, 64]"), std::string::npos);
+  EXPECT_NE(run({"inspect", chat_model(), "--tensors"}).out.find("[320, 48]"), std::string::npos);
   EXPECT_NE(run({"inspect", bare_model()}).out.find("no known chat template: use carat run --raw, or --template"), std::string::npos);
 }
 
@@ -179,8 +179,9 @@ TEST(Inspect, JsonHoldsEverything) {
   EXPECT_EQ(json.at("layers")[3].at("kv_source"), 1);
   std::int64_t parameters = 0, bytes = 0;
   for (const auto& part : json.at("parts")) {
-    // Buffers (layer scalars, clip bounds) are listed but are no parameters.
-    if (part.at("part") != "buffers") parameters += part.at("parameters").get<std::int64_t>();
+    // Buffers (layer scalars, clip bounds) and dead weights are listed but are no parameters.
+    const std::string name = part.at("part");
+    if (name != "buffers" && !name.starts_with("unused")) parameters += part.at("parameters").get<std::int64_t>();
     bytes += part.at("bytes").get<std::int64_t>();
   }
   EXPECT_EQ(parameters, json.at("total_parameters"));

@@ -57,7 +57,7 @@ TEST(Trace, NamesTheFirstTensorThatDiverges) {
   for (const std::string name : {"layer.4", "layer.2"}) {
     const float wrong = 1000;
     const Tensor tensor = find_tensor(golden, name);
-    std::memcpy(golden.data() + tensor.begin + 7 * 64 * sizeof(float), &wrong, sizeof wrong);  // position 7
+    std::memcpy(golden.data() + tensor.begin + 7 * 48 * sizeof(float), &wrong, sizeof wrong);  // position 7
   }
   const std::string reference = folder.write("reference.safetensors", golden);
   const Finished result = run({"trace", chat_model(), "--tokens", ids, "--compare", reference, "--out", folder / "kept.safetensors"});

@@ -2,14 +2,15 @@
 """Compares the tokenizer with the reference `tokenizers` library, id for id, on a directory of texts.
 
 Usage: compare_tokenizer.py --model VOCABULARY --corpus DIRECTORY --tool bench/tokenizer_speed [--mode text|special|both]
-                            [--family gemma4|sentencepiece --llama-tokenize PROGRAM] [--at-most MB]
+                            [--llama-tokenize PROGRAM] [--only PART_OF_A_FILE_NAME]
 
 VOCABULARY is a GGUF file with merges (gemma4), or a directory with tokenizer.json. The reference for a GGUF file is built
 from its pieces and merges: BPE with byte fallback and fused unknown tokens behind a normalizer that replaces spaces by "▁".
 Text mode compares with it as it is, special mode with the tokens of type 3 and 4 added. Ill-formed UTF-8 goes to the
 reference as bytes.decode("utf-8", errors="replace").
 
-For score-based vocabularies (model "llama") give --llama-tokenize: the reference is then llama.cpp's program.
+For score-based vocabularies (model "llama") give --llama-tokenize: the reference is then llama.cpp's program. It has a rule
+of its own for ill-formed UTF-8 (byte tokens), so such files are given to it with U+FFFD in place, as to the other reference.
 
 Prints the first difference (file, position, both ids and pieces), the megabytes compared, and the speed of both on one
 thread; exits with 1 when any file differs.
@@ -77,7 +78,7 @@ class LlamaTokenize:
 
     def ids(self, data):
         with tempfile.NamedTemporaryFile() as file:
-            file.write(data)
+            file.write(data.decode("utf-8", errors="replace").encode())
             file.flush()
             done = subprocess.run(self.command + ["-f", file.name], capture_output=True, check=True)
         return ast.literal_eval(done.stdout.decode())
