@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "base/checked.h"
@@ -98,7 +99,7 @@ void quantise(const Context& context, const float* x, std::int64_t tokens, std::
     }
   };
   if (tokens * in < kSerialElements) body(0, tokens, 0);
-  else context.pool().parallel_for(tokens, 8, body);
+  else context.pool().parallel_for(tokens, 8, std::ref(body));
 }
 
 // Types without a kernel of their own: the tile's rows decoded to f32, then the f32 kernel.
@@ -177,7 +178,8 @@ void matmul(const Context& context, const float* x, std::int64_t tokens, std::sp
   };
   if (tiles.count * kTileRows * in * tokens < kSerialElements) return body(0, tiles.count, 0);
   const std::int64_t pieces = 8 * context.pool().threads();
-  context.pool().parallel_for(tiles.count, std::max<std::int64_t>(1, tiles.count / pieces), body);
+  // By reference: a copy of the closure would be allocated at every call.
+  context.pool().parallel_for(tiles.count, std::max<std::int64_t>(1, tiles.count / pieces), std::ref(body));
 }
 
 void rms_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
@@ -273,7 +275,7 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
   for (std::int64_t t = 0; t < tokens; ++t) keys += key_end[t] - key_begin[t];
   const std::int64_t work = keys * num_heads * dim;
   if (work < kSerialElements) return body(0, units * parts, 0);
-  context.pool().parallel_for(units * parts, std::max<std::int64_t>(1, units * parts / (8 * context.pool().threads())), body);
+  context.pool().parallel_for(units * parts, std::max<std::int64_t>(1, units * parts / (8 * context.pool().threads())), std::ref(body));
 }
 
 std::int64_t first_non_finite_row(const Context& context, const float* x, std::int64_t rows, std::int64_t width) {

@@ -51,8 +51,10 @@ inline float join_lanes(F16 v, Join join) {
 inline float sum_lanes(F16 v) {
   return join_lanes(v, [](F16 a, F16 b) { return a + b; });
 }
-inline float max_lanes(F16 v) {
-  return join_lanes(v, [](F16 a, F16 b) { return a > b ? a : b; });
+// The largest magnitude; NaN if any lane is one: without their sign bits floats order like whole numbers, NaN last.
+inline float largest_magnitude(F16 a, F16 b) {
+  const U16 x = as_bits(a) & 0x7FFFFFFFU, y = as_bits(b) & 0x7FFFFFFFU;
+  return join_lanes(as_float(x > y ? x : y), [](F16 u, F16 v) { return as_float(as_bits(u) > as_bits(v) ? as_bits(u) : as_bits(v)); });
 }
 // The first n < 16 values, zeros behind them.
 template <typename T>
@@ -258,8 +260,8 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
     float v[32];
     for (std::int64_t i = 0; i < 32; ++i) v[i] = b * 32 + i < in ? x[b * 32 + i] : 0.0F;
     const F16 lo = load<F16>(v), hi = load<F16>(v + kLanes);
-    const F16 abs_lo = as_float(as_bits(lo) & 0x7FFFFFFFU), abs_hi = as_float(as_bits(hi) & 0x7FFFFFFFU);
-    const float largest = max_lanes(abs_lo > abs_hi ? abs_lo : abs_hi);
+    // A NaN or infinity becomes the scale, so that every product of the block shows it.
+    const float largest = largest_magnitude(lo, hi);
     const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
     const float d = largest / 127.0F;
     const F16 magic = splat(12582912.0F);

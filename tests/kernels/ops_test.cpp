@@ -230,6 +230,21 @@ TEST_P(Ops, NothingHidesANaN) {
   EXPECT_FALSE(std::isnan(out[4]));
   softcap(c, x.data(), 20, 30.0F);
   EXPECT_TRUE(std::isnan(x[3]));
+  for (const tensor::DType type : {tensor::DType::f32, tensor::DType::bf16, tensor::DType::q8_0, tensor::DType::q4_0, tensor::DType::q6_k}) {
+    const RandomMatrix w(type, 3, 256, 1);
+    const auto packed = pack(c.table(), w.view);
+    ASSERT_TRUE(packed);
+    for (const float bad : {NAN, INFINITY}) {
+      for (std::size_t at = 0; at < 256; at += 5) {
+        auto row = random_floats(256, 2);
+        row[at] = bad;
+        std::vector<float> y(3);
+        const MatmulTarget target{&*packed, y.data(), 0};
+        matmul(c, row.data(), 1, {&target, 1});
+        EXPECT_FALSE(std::isfinite(y[0]) && std::isfinite(y[1]) && std::isfinite(y[2])) << tensor::info(type).name << " at " << at;
+      }
+    }
+  }
 }
 
 // Attention in double over the same stored keys and values.
