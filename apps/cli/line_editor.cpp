@@ -112,6 +112,9 @@ LineEditor::Input LineEditor::read(const std::string& prompt) {
   impl_->state.prompt = prompt;
   impl_->state.interrupted = false;
   int length = 0;
+  // libedit shows its prompt first and changes the terminal's mode with the first read: a quick Ctrl-C in between would be
+  // a signal. So the mode changes before anything is shown.
+  ::el_set(impl_->editor, EL_PREP_TERM, 1);
   std::fputs(kPasteOn, impl_->screen);
   const char* line = ::el_gets(impl_->editor, &length);
   std::fputs(kPasteOff, impl_->screen);
