@@ -60,8 +60,9 @@ int main(int argc, char** argv) {
   });
   if (!answer) return fail(answer.error());
   std::printf("\n");
-  std::fprintf(stderr, "%lld prompt tokens, %lld generated, ended by %s\n", static_cast<long long>(answer->prompt_tokens),
-               static_cast<long long>(answer->completion_tokens), answer->finish_reason.c_str());
+  std::fprintf(stderr, "%lld prompt tokens, %lld generated, ended by %s\n",
+               static_cast<long long>(answer->prompt_tokens), static_cast<long long>(answer->completion_tokens),
+               answer->finish_reason.c_str());
   if (argc > 3) {
     if (auto traced = model->trace(prompt->ids, argv[3]); !traced) return fail(traced.error());
     std::fprintf(stderr, "wrote %s\n", argv[3]);

@@ -1,5 +1,8 @@
-// Fuzzes the tokenizer: any text under a small random vocabulary against the plain oracle, and any bytes as tokenizer.json.
-// Input: 'J' and a JSON text, or one byte (odd: scores instead of merges), two bytes of seed, and the text to encode.
+// Fuzzes the tokenizer: any text under a small random vocabulary against the plain oracle, and any bytes as
+// tokenizer.json. Input: 'J' and a JSON text, or one byte (odd: scores instead of merges), two bytes of seed, and the
+// text to encode.
+#include "text/tokenizer.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -9,7 +12,6 @@
 
 #include "../tests/text/tokenizer_oracle.h"
 #include "../tests/text/tokenizer_vocabularies.h"
-#include "text/tokenizer.h"
 #include "text/unicode.h"
 
 namespace {
@@ -58,14 +60,17 @@ void fuzz_json(std::string_view json) {
   }
   std::string text("Hello  world\n<bos>\xFF\xC3 ▁é中😀<0x0A>");
   for (TokenId id = 0; id < std::min(tokenizer->vocab_size(), 50); ++id) text.append(tokenizer->piece(id));
-  for (const bool special : {false, true}) check_decoding(*tokenizer, tokenizer->encode(text, {.special = special, .bos = true}));
+  for (const bool special : {false, true})
+    check_decoding(*tokenizer, tokenizer->encode(text, {.special = special, .bos = true}));
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
-  if (input.starts_with('J')) fuzz_json(input.substr(1));
-  else if (size >= 3) fuzz_text(data[0] % 2 != 0, data[1] * 256u + data[2], input.substr(3));
+  if (input.starts_with('J'))
+    fuzz_json(input.substr(1));
+  else if (size >= 3)
+    fuzz_text(data[0] % 2 != 0, data[1] * 256u + data[2], input.substr(3));
   return 0;
 }

@@ -1,5 +1,5 @@
-// Prints an answer while it is generated. A pipe receives the content byte for byte; a terminal receives text that cannot
-// control it.
+// Prints an answer while it is generated. A pipe receives the content byte for byte; a terminal receives text that
+// cannot control it.
 #include "cli/answer_printer.h"
 
 namespace carat::cli {
@@ -36,8 +36,10 @@ void AnswerPrinter::enter(Channel channel) {
     end_line();
   }
   if (channel == Channel::thought) {
-    if (terminal_.color) output_->write(kDim);
-    else put("[thinking]\n");
+    if (terminal_.color)
+      output_->write(kDim);
+    else
+      put("[thinking]\n");
   } else if (channel_ == Channel::thought && !terminal_.color && channel == Channel::content) {
     put("[answer]\n");
   }

@@ -1,4 +1,5 @@
-// What is said about an answer once it is complete: the JSON document of `--json`, and the statistics on standard error.
+// What is said about an answer once it is complete: the JSON document of `--json`, and the statistics on standard
+// error.
 #include "cli/answer_report.h"
 
 #include <algorithm>
@@ -48,7 +49,8 @@ double prompt_rate(const Generation& answer) {
 
 Json answer_json(const Generation& answer, const Checkpoint& checkpoint, double load_seconds, bool with_logprobs) {
   Json calls = Json::array();
-  for (std::size_t i = 0; i < answer.tool_calls.size(); ++i) calls.push_back(tool_call_json(answer.tool_calls[i], i + 1));
+  for (std::size_t i = 0; i < answer.tool_calls.size(); ++i)
+    calls.push_back(tool_call_json(answer.tool_calls[i], i + 1));
   Json json;
   json["text"] = answer.text;
   json["thought"] = answer.thought;
@@ -72,14 +74,15 @@ std::string finish_text(const Generation& answer, const GenerateOptions& options
   const std::string& reason = answer.finish_reason;
   if (reason == "stop") return options.stop.empty() ? "the model stopped" : "the model stopped or a --stop text came";
   if (reason == "tool_calls") return "the model waits for the results of its calls";
-  if (reason == "length") return "-n " + std::to_string(options.max_tokens.value_or(answer.completion_tokens)) + " reached";
+  if (reason == "length")
+    return "-n " + std::to_string(options.max_tokens.value_or(answer.completion_tokens)) + " reached";
   if (reason == "context_full") return "the context of " + grouped(context_length) + " tokens is full";
   if (reason == "cancelled") return "stopped by Ctrl-C";
   return reason;
 }
 
-std::vector<std::string> answer_statistics(const Generation& answer, const GenerateOptions& options, double load_seconds,
-                                           std::int64_t context_length) {
+std::vector<std::string> answer_statistics(const Generation& answer, const GenerateOptions& options,
+                                           double load_seconds, std::int64_t context_length) {
   std::string times = "loaded in " + duration_text(load_seconds) + "; prompt " + plural(answer.prompt_tokens, "token");
   if (answer.completion_tokens == 0) times += ", not finished,";
   if (answer.reused_tokens > 0) times += " (" + grouped(answer.reused_tokens) + " reused)";
@@ -89,8 +92,8 @@ std::vector<std::string> answer_statistics(const Generation& answer, const Gener
   if (answer.completion_tokens > 1) {
     times += " in " + duration_text(answer.decode_seconds) + " (" + rate_text(decode_rate(answer)) + "/s)";
   }
-  return {times, "ended: " + finish_text(answer, options, context_length) + "; memory " + bytes_text(peak_memory_bytes()) +
-                     "; seed " + std::to_string(answer.seed)};
+  return {times, "ended: " + finish_text(answer, options, context_length) + "; memory " +
+                     bytes_text(peak_memory_bytes()) + "; seed " + std::to_string(answer.seed)};
 }
 
 std::int64_t peak_memory_bytes() {

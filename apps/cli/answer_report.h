@@ -1,4 +1,5 @@
-// What is said about an answer once it is complete: the JSON document of `--json`, and the statistics on standard error.
+// What is said about an answer once it is complete: the JSON document of `--json`, and the statistics on standard
+// error.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +12,13 @@
 
 namespace carat::cli {
 
-/// {"text","thought","tool_calls","ids","finish_reason","usage","timings","logprobs"}; logprobs is null unless asked for.
+/// {"text","thought","tool_calls","ids","finish_reason","usage","timings","logprobs"}; logprobs is null unless asked
+/// for.
 Json answer_json(const Generation& answer, const Checkpoint& checkpoint, double load_seconds, bool with_logprobs);
 
 /// Lines for people: times and speeds, why the answer ended, memory and seed.
-std::vector<std::string> answer_statistics(const Generation& answer, const GenerateOptions& options, double load_seconds,
-                                           std::int64_t context_length);
+std::vector<std::string> answer_statistics(const Generation& answer, const GenerateOptions& options,
+                                           double load_seconds, std::int64_t context_length);
 
 /// Why the answer ended, as the rest of "ended: …".
 std::string finish_text(const Generation& answer, const GenerateOptions& options, std::int64_t context_length);

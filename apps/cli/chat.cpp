@@ -54,7 +54,11 @@ struct ChatOptions {
 class Chat {
  public:
   Chat(ChatOptions options, const Checkpoint& checkpoint, Session session, ChatLog log, Output& output)
-      : options_(std::move(options)), checkpoint_(checkpoint), session_(std::move(session)), log_(std::move(log)), output_(output) {}
+      : options_(std::move(options)),
+        checkpoint_(checkpoint),
+        session_(std::move(session)),
+        log_(std::move(log)),
+        output_(output) {}
 
   Result<ExitCode> converse();
 
@@ -112,9 +116,11 @@ Result<void> Chat::answer(std::string text) {
   if (editor_.interactive()) {
     std::string summary = grouped(answered->completion_tokens) + " tokens";
     if (decode_rate(*answered) > 0) summary += ", " + rate_text(decode_rate(*answered)) + "/s";
-    summary += "; context " + grouped(answered->prompt_tokens + answered->completion_tokens) + " of " + grouped(session_.context_length());
+    summary += "; context " + grouped(answered->prompt_tokens + answered->completion_tokens) + " of " +
+               grouped(session_.context_length());
     if (answered->reused_tokens > 0) summary += ", " + grouped(answered->reused_tokens) + " reused";
-    if (answered->finish_reason != "stop") summary += "; " + finish_text(*answered, generation, session_.context_length());
+    if (answered->finish_reason != "stop")
+      summary += "; " + finish_text(*answered, generation, session_.context_length());
     say("(" + summary + ")");
   }
   return {};
@@ -175,7 +181,8 @@ Result<ExitCode> Chat::converse() {
       if (editor_.interactive()) say("");
       return ExitCode::success;
     }
-    if (input.status == LineEditor::Status::interrupted || input.text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
+    if (input.status == LineEditor::Status::interrupted || input.text.find_first_not_of(" \t\r\n") == std::string::npos)
+      continue;
     editor_.remember(input.text);
     if (input.text.starts_with('/') && !input.quoted) {
       if (!obey(input.text)) return ExitCode::success;
@@ -207,7 +214,8 @@ Result<ExitCode> chat(ChatOptions options, Output& output) {
   auto checkpoint = Checkpoint::open(options.model);
   if (!checkpoint) return forward(checkpoint);
   // A model that cannot chat is refused now, not after loading it and typing the first message.
-  if (auto probe = render_conversation(*checkpoint, R"([{"role":"user","content":"Hi"}])", "", options.rendering); !probe) {
+  if (auto probe = render_conversation(*checkpoint, R"([{"role":"user","content":"Hi"}])", "", options.rendering);
+      !probe) {
     return forward(probe);
   }
   std::optional<Session> session;
@@ -230,13 +238,19 @@ Command add_chat(CLI::App& program) {
   app.footer(kExamples);
   add_model_path(app, options->model);
   constexpr const char* kPrompt = "Prompt";
-  app.add_option("--system", options->system, "System prompt: how the model should behave")->type_name("TEXT")->group(kPrompt);
-  app.add_option("--messages", options->messages, "Go on with this conversation, as /save writes it")->type_name("FILE")->group(kPrompt);
-  auto* think = app.add_flag("--think", options->rendering.think, "Let the model think before it answers")->group(kPrompt);
+  app.add_option("--system", options->system, "System prompt: how the model should behave")
+      ->type_name("TEXT")
+      ->group(kPrompt);
+  app.add_option("--messages", options->messages, "Go on with this conversation, as /save writes it")
+      ->type_name("FILE")
+      ->group(kPrompt);
+  auto* think =
+      app.add_flag("--think", options->rendering.think, "Let the model think before it answers")->group(kPrompt);
   app.add_flag("--no-think")->description("Let it answer at once (default)")->excludes(think)->group(kPrompt);
-  add_choice(app, "--template", options->rendering.prompt_template, {"small", "large", "gemma3"},
-             "Prompt format, for a model whose own is missing or unknown: small (Gemma 4 E2B, E4B), large (Gemma 4 12B, "
-             "26B, 31B), gemma3 (default: the model's own)")
+  add_choice(
+      app, "--template", options->rendering.prompt_template, {"small", "large", "gemma3"},
+      "Prompt format, for a model whose own is missing or unknown: small (Gemma 4 E2B, E4B), large (Gemma 4 12B, "
+      "26B, 31B), gemma3 (default: the model's own)")
       ->group(kPrompt);
   add_generation_options(app, options->generation);
   add_session_options(app, options->session);

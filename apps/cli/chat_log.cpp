@@ -1,5 +1,5 @@
-// The conversation of a chat: what was said so far, as messages, and its file. Thoughts are not kept: the prompt formats
-// drop those of earlier turns.
+// The conversation of a chat: what was said so far, as messages, and its file. Thoughts are not kept: the prompt
+// formats drop those of earlier turns.
 #include "cli/chat_log.h"
 
 #include <fcntl.h>
@@ -43,8 +43,10 @@ Result<void> ChatLog::save(const std::filesystem::path& path, bool overwrite) co
   int error = 0;
   for (std::size_t at = 0; at < text.size() && error == 0;) {
     const ssize_t count = ::write(descriptor, text.data() + at, text.size() - at);
-    if (count > 0) at += static_cast<std::size_t>(count);
-    else if (errno != EINTR) error = errno;
+    if (count > 0)
+      at += static_cast<std::size_t>(count);
+    else if (errno != EINTR)
+      error = errno;
   }
   if (::close(descriptor) != 0 && error == 0) error = errno;
   if (error != 0) return fail(ErrorCode::io, path.string() + ": cannot write: " + std::strerror(error));

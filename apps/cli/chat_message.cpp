@@ -1,5 +1,5 @@
-// One message of a chat out of the lines a person types. Only a line that begins with """ opens a block, so that quotes in
-// the middle of a sentence mean nothing.
+// One message of a chat out of the lines a person types. Only a line that begins with """ opens a block, so that quotes
+// in the middle of a sentence mean nothing.
 #include "cli/chat_message.h"
 
 #include <string_view>

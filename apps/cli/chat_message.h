@@ -1,5 +1,5 @@
-// One message of a chat out of the lines a person types: a line ending in a backslash goes on, and lines of """ enclose a
-// block whose line breaks are kept.
+// One message of a chat out of the lines a person types: a line ending in a backslash goes on, and lines of """ enclose
+// a block whose line breaks are kept.
 #pragma once
 
 #include <string>

@@ -13,8 +13,8 @@ namespace carat::cli {
 
 struct Command {
   CLI::App* app = nullptr;
-  /// Runs with parsed options. Throws CLI::ParseError for wrong usage that only shows up here (no prompt and nothing piped
-  /// in); every other failure is the Result.
+  /// Runs with parsed options. Throws CLI::ParseError for wrong usage that only shows up here (no prompt and nothing
+  /// piped in); every other failure is the Result.
   std::function<Result<ExitCode>(Output&)> run;
 };
 

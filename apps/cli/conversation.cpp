@@ -1,5 +1,5 @@
-// Messages as the library takes them: OpenAI-style JSON, built from the command line or read from a file. What a message
-// may hold is checked by the library; here only the array around them is looked at.
+// Messages as the library takes them: OpenAI-style JSON, built from the command line or read from a file. What a
+// message may hold is checked by the library; here only the array around them is looked at.
 #include "cli/conversation.h"
 
 namespace carat::cli {

@@ -13,8 +13,8 @@ namespace carat::cli {
 /// A system message (when `system` is not empty) and one user message. Errors: invalid_argument when not UTF-8.
 Result<std::string> make_messages(std::string_view system, std::string_view user);
 
-/// The messages of a file ("-" = standard input), with a system message put in front when `system` is not empty. Errors:
-/// bad_file, invalid_argument (not a JSON array; a system message on both sides).
+/// The messages of a file ("-" = standard input), with a system message put in front when `system` is not empty.
+/// Errors: bad_file, invalid_argument (not a JSON array; a system message on both sides).
 Result<std::string> read_messages(const std::string& path, std::string_view system);
 
 /// The JSON of a tools file as it is; empty for an empty path. Errors: bad_file, invalid_argument (not a JSON array).

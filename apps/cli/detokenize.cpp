@@ -63,7 +63,8 @@ Command add_detokenize(CLI::App& program) {
   CLI::App& app = *program.add_subcommand("detokenize", "Turn token ids into text");
   app.footer(kExamples);
   add_model_path(app, options->model);
-  app.add_option("IDS", options->ids, "Token ids, separated by spaces or commas (default: what is piped in; JSON will do)");
+  app.add_option("IDS", options->ids,
+                 "Token ids, separated by spaces or commas (default: what is piped in; JSON will do)");
   app.add_flag("--skip-special", options->skip_special, "Leave control tokens out instead of writing them");
   app.add_flag("--json", options->json, "Print {\"text\":…}");
   return {&app, [options](Output& output) { return detokenize(*options, output); }};

@@ -1,5 +1,5 @@
-// The options of commands that generate: how the next token is chosen, and when to stop. A value that is not given stays
-// empty, so that the checkpoint's own defaults apply.
+// The options of commands that generate: how the next token is chosen, and when to stop. A value that is not given
+// stays empty, so that the checkpoint's own defaults apply.
 #include "cli/generation_options.h"
 
 #include <limits>
@@ -42,21 +42,27 @@ void add_generation_options(CLI::App& app, GenerateOptions& options) {
       ->type_name("TEXT")
       ->group("Ending");
 
-  add_number(app, "--temp", sampling.temperature, 0, kAnyNumber, "Temperature; 0 always takes the likeliest token (default: 1)")
+  add_number(app, "--temp", sampling.temperature, 0, kAnyNumber,
+             "Temperature; 0 always takes the likeliest token (default: 1)")
       ->group(kGroup);
-  add_integer(app, "--top-k", sampling.top_k, 0, std::numeric_limits<int>::max(), "Keep the N likeliest; 0 = all (default: 64)")
+  add_integer(app, "--top-k", sampling.top_k, 0, std::numeric_limits<int>::max(),
+              "Keep the N likeliest; 0 = all (default: 64)")
       ->group(kGroup);
-  add_number(app, "--top-p", sampling.top_p, 0, 1, "Keep the likeliest that together reach this probability; 1 = all (default: 0.95)")
+  add_number(app, "--top-p", sampling.top_p, 0, 1,
+             "Keep the likeliest that together reach this probability; 1 = all (default: 0.95)")
       ->group(kGroup);
-  add_number(app, "--min-p", sampling.min_p, 0, 1, "Drop what is less likely than this share of the likeliest; 0 = none (default: 0)")
+  add_number(app, "--min-p", sampling.min_p, 0, 1,
+             "Drop what is less likely than this share of the likeliest; 0 = none (default: 0)")
       ->group(kGroup);
-  add_number(app, "--typical-p", sampling.typical_p, 0, 1, "Keep the most typical that together reach this probability; 1 = all (default: 1)")
+  add_number(app, "--typical-p", sampling.typical_p, 0, 1,
+             "Keep the most typical that together reach this probability; 1 = all (default: 1)")
       ->group(kGroup);
   app.add_option_function<std::string>(
          "--repeat-penalty",
          [&sampling](const std::string& text) {
            const double value = parse_number(text, "--repeat-penalty", 0, kAnyNumber);
-           if (!(static_cast<float>(value) > 0)) throw CLI::ValidationError("--repeat-penalty", "\"" + text + "\" is not above 0");
+           if (!(static_cast<float>(value) > 0))
+             throw CLI::ValidationError("--repeat-penalty", "\"" + text + "\" is not above 0");
            sampling.repetition_penalty = static_cast<float>(value);
          },
          "Divide the score of tokens seen before; 1 = off (default: 1)")

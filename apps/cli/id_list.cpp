@@ -19,7 +19,8 @@ Result<std::vector<TokenId>> read_json_ids(std::string_view text, std::string_vi
   const Json* list = &*json;
   if (json->is_object()) {
     const auto found = json->find("ids");
-    if (found == json->end()) return fail(ErrorCode::invalid_argument, std::string(origin) + ": the JSON object has no \"ids\"");
+    if (found == json->end())
+      return fail(ErrorCode::invalid_argument, std::string(origin) + ": the JSON object has no \"ids\"");
     list = &*found;
   }
   const auto wrong = [&](const std::string& found) {

@@ -78,7 +78,8 @@ Result<Json> parse_json(std::string_view text, std::string_view origin) {
   } catch (const Json::exception& error) {
     // The library's text begins with "[json.exception.parse_error.101] ", which helps nobody.
     std::string_view what = error.what();
-    if (const auto end = what.find("] "); what.starts_with('[') && end != std::string_view::npos) what.remove_prefix(end + 2);
+    if (const auto end = what.find("] "); what.starts_with('[') && end != std::string_view::npos)
+      what.remove_prefix(end + 2);
     return fail(ErrorCode::invalid_argument, std::string(origin) + ": not valid JSON: " + std::string(what));
   }
 }

@@ -1,4 +1,5 @@
-// carat inspect: what a model file holds: its family member, layers, tensors, parameters by part, memory and prompt kind.
+// carat inspect: what a model file holds: its family member, layers, tensors, parameters by part, memory and prompt
+// kind.
 #include <memory>
 #include <string>
 
@@ -73,7 +74,11 @@ Json summary_json(const CheckpointSummary& summary) {
   }
   json["tensors"] = Json::array();
   for (const TensorSummary& tensor : summary.tensors) {
-    json["tensors"].push_back({{"name", tensor.name}, {"shape", tensor.shape}, {"dtype", tensor.dtype}, {"bytes", tensor.bytes}, {"file", tensor.file}});
+    json["tensors"].push_back({{"name", tensor.name},
+                               {"shape", tensor.shape},
+                               {"dtype", tensor.dtype},
+                               {"bytes", tensor.bytes},
+                               {"file", tensor.file}});
   }
   return json;
 }
@@ -84,13 +89,15 @@ std::string overview_text(const CheckpointSummary& summary) {
   Table table({{"", false}, {"", false}});
   table.add({"parameters", grouped(summary.total_parameters) + " (" + bytes_text(summary.total_bytes) + ")"});
   table.add({"layers", grouped(static_cast<std::int64_t>(summary.layers.size())) +
-                           (summary.num_kv_shared_layers > 0
-                                ? " (the last " + grouped(summary.num_kv_shared_layers) + " read keys and values of earlier ones)"
-                                : "")});
-  table.add({"context", grouped(summary.max_position_embeddings) + " tokens, sliding window " + grouped(summary.sliding_window)});
+                           (summary.num_kv_shared_layers > 0 ? " (the last " + grouped(summary.num_kv_shared_layers) +
+                                                                   " read keys and values of earlier ones)"
+                                                             : "")});
+  table.add({"context",
+             grouped(summary.max_position_embeddings) + " tokens, sliding window " + grouped(summary.sliding_window)});
   table.add({"vocabulary", grouped(summary.vocab_size)});
   table.add({"hidden size", grouped(summary.hidden_size)});
-  if (summary.hidden_size_per_layer_input > 0) table.add({"per-layer input", grouped(summary.hidden_size_per_layer_input)});
+  if (summary.hidden_size_per_layer_input > 0)
+    table.add({"per-layer input", grouped(summary.hidden_size_per_layer_input)});
   if (summary.final_logit_softcapping > 0) table.add({"logit softcap", fixed(summary.final_logit_softcapping, 0)});
   table.add({"prompt", summary.prompt_template
                            ? *summary.prompt_template + " template"
@@ -107,7 +114,8 @@ std::string layers_text(const CheckpointSummary& summary) {
     shared |= layer.kv_source != layer.index;
     same |= layer.attention_k_eq_v;
   }
-  std::vector<Table::Column> columns = {{"layer"}, {"attention", false}, {"heads"}, {"kv heads"}, {"head dim"}, {"rope theta"}, {"mlp"}};
+  std::vector<Table::Column> columns = {{"layer"},    {"attention", false}, {"heads"}, {"kv heads"},
+                                        {"head dim"}, {"rope theta"},       {"mlp"}};
   if (experts) columns.push_back({"experts", true});
   if (shared) columns.push_back({"kv of layer", true});
   if (same) columns.push_back({"v", false});
@@ -115,14 +123,18 @@ std::string layers_text(const CheckpointSummary& summary) {
   for (const LayerSummary& layer : summary.layers) {
     std::string type = layer.layer_type;
     if (type.ends_with("_attention")) type.resize(type.size() - std::string_view("_attention").size());
-    std::vector<std::string> cells = {std::to_string(layer.index),          one_line(type),
-                                      std::to_string(layer.num_attention_heads), std::to_string(layer.num_key_value_heads),
-                                      std::to_string(layer.head_dim),       grouped(static_cast<std::int64_t>(layer.rope_theta)),
+    std::vector<std::string> cells = {std::to_string(layer.index),
+                                      one_line(type),
+                                      std::to_string(layer.num_attention_heads),
+                                      std::to_string(layer.num_key_value_heads),
+                                      std::to_string(layer.head_dim),
+                                      grouped(static_cast<std::int64_t>(layer.rope_theta)),
                                       std::to_string(layer.intermediate_size)};
     if (experts) {
-      cells.push_back(layer.num_experts == 0 ? "-"
-                                             : std::to_string(layer.top_k_experts) + " of " + std::to_string(layer.num_experts) +
-                                                   " x " + std::to_string(layer.moe_intermediate_size));
+      cells.push_back(layer.num_experts == 0
+                          ? "-"
+                          : std::to_string(layer.top_k_experts) + " of " + std::to_string(layer.num_experts) + " x " +
+                                std::to_string(layer.moe_intermediate_size));
     }
     if (shared) cells.push_back(layer.kv_source == layer.index ? "own" : std::to_string(layer.kv_source));
     if (same) cells.push_back(layer.attention_k_eq_v ? "= k" : "own");
@@ -133,7 +145,8 @@ std::string layers_text(const CheckpointSummary& summary) {
 
 std::string parts_text(const CheckpointSummary& summary) {
   Table table({{"part", false}, {"parameters"}, {"size"}});
-  for (const PartSummary& part : summary.parts) table.add({one_line(part.part), grouped(part.parameters), bytes_text(part.bytes)});
+  for (const PartSummary& part : summary.parts)
+    table.add({one_line(part.part), grouped(part.parameters), bytes_text(part.bytes)});
   table.add({"total", grouped(summary.total_parameters), bytes_text(summary.total_bytes)});
   return "\nParameters\n" + table.text();
 }
@@ -141,7 +154,8 @@ std::string parts_text(const CheckpointSummary& summary) {
 std::string memory_text(const CheckpointSummary& summary) {
   Table table({{"context"}, {"cache (16 bit)"}, {"weights"}, {"together"}});
   for (const MemorySummary& memory : summary.memory) {
-    table.add({grouped(memory.context_length), bytes_text(memory.kv_cache_f16), bytes_text(memory.weights), bytes_text(memory.total)});
+    table.add({grouped(memory.context_length), bytes_text(memory.kv_cache_f16), bytes_text(memory.weights),
+               bytes_text(memory.total)});
   }
   return "\nMemory\n" + table.text();
 }
@@ -169,7 +183,8 @@ Result<ExitCode> inspect(const InspectOptions& options, Output& output) {
   if (options.tensors) {
     output.write(tensors_text(*summary));
   } else {
-    output.write("\n" + grouped(static_cast<std::int64_t>(summary->tensors.size())) + " tensors; --tensors lists them\n");
+    output.write("\n" + grouped(static_cast<std::int64_t>(summary->tensors.size())) +
+                 " tensors; --tensors lists them\n");
   }
   return ExitCode::success;
 }

@@ -59,7 +59,7 @@ void wait_for_interrupts(sigset_t signals) {
 }  // namespace
 
 void install_interrupt_handling() {
-  struct sigaction current {};
+  struct sigaction current{};
   if (::sigaction(SIGINT, nullptr, &current) == 0 && current.sa_handler == SIG_IGN) return;
   sigset_t signals;
   ::sigemptyset(&signals);

@@ -1,5 +1,5 @@
-// Reads lines a person types, by libedit on a terminal and by getline from a pipe. Ctrl-C is read as a character while a
-// line is edited, so that it drops the line instead of ending the program.
+// Reads lines a person types, by libedit on a terminal and by getline from a pipe. Ctrl-C is read as a character while
+// a line is edited, so that it drops the line instead of ending the program.
 #include "cli/line_editor.h"
 
 #include <histedit.h>
@@ -43,8 +43,8 @@ unsigned char suspend(EditLine* editor, int) {
   return CC_REDISPLAY;
 }
 
-// Terminals in bracketed-paste mode enclose what is pasted in ESC[200~ and ESC[201~: line breaks in between are text, not
-// the end of the line.
+// Terminals in bracketed-paste mode enclose what is pasted in ESC[200~ and ESC[201~: line breaks in between are text,
+// not the end of the line.
 constexpr const char* kPasteOn = "\x1b[?2004h";
 constexpr const char* kPasteOff = "\x1b[?2004l";
 
@@ -112,8 +112,8 @@ LineEditor::Input LineEditor::read(const std::string& prompt) {
   impl_->state.prompt = prompt;
   impl_->state.interrupted = false;
   int length = 0;
-  // libedit shows its prompt first and changes the terminal's mode with the first read: a quick Ctrl-C in between would be
-  // a signal. So the mode changes before anything is shown.
+  // libedit shows its prompt first and changes the terminal's mode with the first read: a quick Ctrl-C in between would
+  // be a signal. So the mode changes before anything is shown.
   ::el_set(impl_->editor, EL_PREP_TERM, 1);
   std::fputs(kPasteOn, impl_->screen);
   const char* line = ::el_gets(impl_->editor, &length);

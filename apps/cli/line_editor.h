@@ -1,4 +1,5 @@
-// Reads lines a person types: with editing and history on a terminal, plainly from a pipe, so that a chat can be scripted.
+// Reads lines a person types: with editing and history on a terminal, plainly from a pipe, so that a chat can be
+// scripted.
 #pragma once
 
 #include <memory>

@@ -10,19 +10,22 @@
 namespace carat::cli {
 
 void add_model_path(CLI::App& app, std::string& path) {
-  app.add_option("MODEL", path, "A Hugging Face directory or a GGUF file (of a split file, its first part)")->required();
+  app.add_option("MODEL", path, "A Hugging Face directory or a GGUF file (of a split file, its first part)")
+      ->required();
 }
 
 void add_compute_options(CLI::App& app, ModelOptions& options) {
   add_integer(app, "--threads", options.threads, 1, 1024, "Threads to compute with (default: the physical cores)")
       ->group("Machine");
-  add_choice(app, "--isa", options.isa, Model::isa_names(), "Kernels to compute with (default: auto, the best this processor has)")
+  add_choice(app, "--isa", options.isa, Model::isa_names(),
+             "Kernels to compute with (default: auto, the best this processor has)")
       ->group("Machine");
 }
 
 void add_session_options(CLI::App& app, SessionOptions& options) {
   add_integer(app, "--ctx", options.context_length, 1, std::numeric_limits<std::int32_t>::max(),
-              "Tokens the context may hold, prompt and answer together; memory is taken as it fills (default: the model's maximum)")
+              "Tokens the context may hold, prompt and answer together; memory is taken as it fills (default: the "
+              "model's maximum)")
       ->group("Machine");
   add_choice(app, "--cache-type", options.cache_type, {"auto", "f32", "f16", "bf16"},
              "Type of cached keys and values (default: auto, f32 for f32 models, else f16)")

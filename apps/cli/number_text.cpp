@@ -1,4 +1,5 @@
-// Numbers as people read them. Formatting goes through std::to_chars, so the locale of the terminal never changes a digit.
+// Numbers as people read them. Formatting goes through std::to_chars, so the locale of the terminal never changes a
+// digit.
 #include "cli/number_text.h"
 
 #include <array>

@@ -27,7 +27,7 @@ std::string plain(double value) {
 
 }  // namespace
 
-void usage_error(std::string message) { 
+void usage_error(std::string message) {
   throw CLI::ValidationError(std::move(message), CLI::ExitCodes::ValidationError);
 }
 

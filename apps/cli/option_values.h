@@ -1,5 +1,5 @@
-// Values of options, read strictly: a number is decimal, finite and inside its range, or the command line is refused with
-// exit code 2. (CLI11's own conversion would take 010 as octal, "nan" as a number and clip what overflows.)
+// Values of options, read strictly: a number is decimal, finite and inside its range, or the command line is refused
+// with exit code 2. (CLI11's own conversion would take 010 as octal, "nan" as a number and clip what overflows.)
 #pragma once
 
 #include <CLI/CLI.hpp>

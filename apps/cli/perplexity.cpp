@@ -1,10 +1,9 @@
 // carat perplexity: how well a model predicts a text, with the windows and scoring rule of llama-perplexity.
-#include "carat/model.h"
-
 #include <limits>
 #include <memory>
 #include <string>
 
+#include "carat/model.h"
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
@@ -50,7 +49,10 @@ Result<ExitCode> perplexity(const PerplexityCommandOptions& options, Output& out
   bar.finish();
   if (!scored) return forward(scored);
   if (options.json) {
-    output.write(dump_json({{"perplexity", scored->perplexity}, {"stderr", scored->standard_error}, {"tokens", scored->tokens}}) + "\n");
+    output.write(
+        dump_json(
+            {{"perplexity", scored->perplexity}, {"stderr", scored->standard_error}, {"tokens", scored->tokens}}) +
+        "\n");
   } else {
     output.write("perplexity " + fixed(scored->perplexity, 4) + " +/- " + fixed(scored->standard_error, 4) + " over " +
                  grouped(scored->tokens) + " tokens in " + grouped(scored->windows) + " windows\n");
@@ -66,7 +68,8 @@ Command add_perplexity(CLI::App& program) {
   app.footer(kExamples);
   add_model_path(app, options->model);
   app.add_option("--file", options->file, "The text to score; - is standard input")->type_name("TEXT")->required();
-  add_integer(app, "--ctx", options->scoring.window, 4, std::numeric_limits<std::int32_t>::max(), "Tokens per window (default: 512)");
+  add_integer(app, "--ctx", options->scoring.window, 4, std::numeric_limits<std::int32_t>::max(),
+              "Tokens per window (default: 512)");
   add_integer(app, "--chunks", options->scoring.max_windows, 1, std::numeric_limits<std::int32_t>::max(),
               "Windows to score at most (default: all)");
   app.add_flag("--json", options->json, "Print {\"perplexity\":…,\"stderr\":…,\"tokens\":…}");

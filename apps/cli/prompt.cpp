@@ -60,12 +60,14 @@ Command add_prompt(CLI::App& program) {
   CLI::App& app = *program.add_subcommand("prompt", "Show the prompt a conversation becomes, as text and ids");
   app.footer(kExamples);
   add_model_path(app, options->model);
-  app.add_option("--messages", options->messages, "A JSON array of OpenAI-style messages (default: what is piped in)")->type_name("FILE");
+  app.add_option("--messages", options->messages, "A JSON array of OpenAI-style messages (default: what is piped in)")
+      ->type_name("FILE");
   app.add_option("--tools", options->tools, "A JSON array of OpenAI-style tools")->type_name("FILE");
   app.add_option("--system", options->system, "A system prompt to put in front")->type_name("TEXT");
   auto* think = app.add_flag("--think", options->rendering.think, "Ask the model to think first");
   app.add_flag("--no-think")->description("Do not (default)")->excludes(think);
-  app.add_flag("--preserve-thinking", options->rendering.preserve_thinking, "Keep the thoughts of earlier turns that called tools");
+  app.add_flag("--preserve-thinking", options->rendering.preserve_thinking,
+               "Keep the thoughts of earlier turns that called tools");
   add_choice(app, "--template", options->rendering.prompt_template, {"small", "large", "gemma3"},
              "Prompt format, for a model whose own is missing or unknown (default: the model's own)");
   app.add_flag("--continue-final", options->rendering.continue_final_message,

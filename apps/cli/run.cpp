@@ -49,7 +49,9 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 void check_usage(const RunOptions& options) {
   if (options.logprobs && !options.json) usage_error("--logprobs needs --json");
   if (options.raw) {
-    const auto refuse = [](const char* name) { usage_error(std::string("--raw continues plain text; ") + name + " does not go with it"); };
+    const auto refuse = [](const char* name) {
+      usage_error(std::string("--raw continues plain text; ") + name + " does not go with it");
+    };
     if (!options.messages.empty()) refuse("--messages");
     if (!options.system.empty()) refuse("--system");
     if (!options.tools.empty()) refuse("--tools");
@@ -66,7 +68,8 @@ Result<std::string> prompt_text(const RunOptions& options) {
   if (options.prompt) return *options.prompt;
   auto text = read_standard_input();
   if (text && text->empty()) {
-    return fail(ErrorCode::invalid_argument, "standard input is empty: give -p PROMPT or --messages FILE, or pipe a text in");
+    return fail(ErrorCode::invalid_argument,
+                "standard input is empty: give -p PROMPT or --messages FILE, or pipe a text in");
   }
   return text;
 }
@@ -158,25 +161,32 @@ Command add_run(CLI::App& program) {
   auto* prompt = app.add_option("-p,--prompt", options->prompt, "The prompt (default: what is piped in, byte for byte)")
                      ->type_name("PROMPT")
                      ->group(kPrompt);
-  app.add_option("--messages", options->messages, "A conversation instead: a JSON array of OpenAI-style messages; - reads it from standard input")
+  app.add_option("--messages", options->messages,
+                 "A conversation instead: a JSON array of OpenAI-style messages; - reads it from standard input")
       ->type_name("FILE")
       ->excludes(prompt)
       ->group(kPrompt);
-  app.add_option("--system", options->system, "System prompt: how the model should behave")->type_name("TEXT")->group(kPrompt);
+  app.add_option("--system", options->system, "System prompt: how the model should behave")
+      ->type_name("TEXT")
+      ->group(kPrompt);
   auto* think = app.add_flag("--think", options->think, "Let the model think before it answers")->group(kPrompt);
   app.add_flag("--no-think")->description("Let it answer at once (default)")->excludes(think)->group(kPrompt);
   app.add_option("--tools", options->tools, "Functions the model may call: a JSON array of OpenAI-style tools")
       ->type_name("FILE")
       ->group(kPrompt);
-  add_choice(app, "--template", options->rendering.prompt_template, {"small", "large", "gemma3"},
-             "Prompt format, for a model whose own is missing or unknown: small (Gemma 4 E2B, E4B), large (Gemma 4 12B, "
-             "26B, 31B), gemma3 (default: the model's own)")
+  add_choice(
+      app, "--template", options->rendering.prompt_template, {"small", "large", "gemma3"},
+      "Prompt format, for a model whose own is missing or unknown: small (Gemma 4 E2B, E4B), large (Gemma 4 12B, "
+      "26B, 31B), gemma3 (default: the model's own)")
       ->group(kPrompt);
-  app.add_flag("--raw", options->raw, "Continue the prompt as plain text, without any conversation around it")->group(kPrompt);
+  app.add_flag("--raw", options->raw, "Continue the prompt as plain text, without any conversation around it")
+      ->group(kPrompt);
 
   add_generation_options(app, options->generation);
   constexpr const char* kResult = "Result";
-  app.add_flag("--json", options->json, "Print one JSON document when done: text, thought, tool_calls, ids, finish_reason, usage, timings, logprobs")
+  app.add_flag(
+         "--json", options->json,
+         "Print one JSON document when done: text, thought, tool_calls, ids, finish_reason, usage, timings, logprobs")
       ->group(kResult);
   add_integer(app, "--logprobs", options->logprobs, 0, 64,
               "With --json, report the log probability of each token and of the N likeliest in its place")

@@ -42,7 +42,8 @@ class ProgressBar {
     std::string detail;                ///< shown behind the rate
   };
 
-  /// `label` says what happens ("Loading"), `unit` what is counted ("tokens"), empty for counts that mean nothing to a person.
+  /// `label` says what happens ("Loading"), `unit` what is counted ("tokens"), empty for counts that mean nothing to a
+  /// person.
   ProgressBar(std::string label, std::string unit, Terminal terminal = Terminal::standard_error());
   ~ProgressBar() { finish(); }
   ProgressBar(const ProgressBar&) = delete;

@@ -33,7 +33,8 @@ struct TokenizeOptions {
 Result<std::string> input_text(const TokenizeOptions& options) {
   if (options.text) return *options.text;
   if (!options.file.empty() && options.file != "-") return read_file(options.file);
-  if (options.file.empty() && standard_input_is_terminal()) usage_error("nothing to tokenize: give TEXT or --file FILE, or pipe a text in");
+  if (options.file.empty() && standard_input_is_terminal())
+    usage_error("nothing to tokenize: give TEXT or --file FILE, or pipe a text in");
   return read_standard_input();
 }
 
@@ -56,7 +57,9 @@ Command add_tokenize(CLI::App& program) {
   app.footer(kExamples);
   add_model_path(app, options->model);
   auto* text = app.add_option("TEXT", options->text, "The text (default: what is piped in)");
-  app.add_option("--file", options->file, "Read the text from a file; - is standard input")->type_name("FILE")->excludes(text);
+  app.add_option("--file", options->file, "Read the text from a file; - is standard input")
+      ->type_name("FILE")
+      ->excludes(text);
   app.add_flag("--special", options->special, "Let control tokens written in the text (<|turn>, …) become their ids");
   app.add_flag("--bos", options->bos, "Put the beginning-of-text token first");
   app.add_flag("--json", options->json, "Print {\"ids\":[…]}");

@@ -1,5 +1,5 @@
-// carat trace: every named intermediate of one forward pass into a file, and the comparison of two such files: the proof of
-// correctness on a user's own machine.
+// carat trace: every named intermediate of one forward pass into a file, and the comparison of two such files: the
+// proof of correctness on a user's own machine.
 #include <unistd.h>
 
 #include <cerrno>
@@ -57,7 +57,8 @@ class TemporaryFile {
     std::string name = (error ? std::filesystem::path("/tmp") : folder) / "carat-trace-XXXXXX.safetensors";
     const int descriptor = ::mkstemps(name.data(), static_cast<int>(std::strlen(".safetensors")));
     if (descriptor < 0) {
-      return fail(ErrorCode::io, name + ": cannot create a temporary file: " + std::strerror(errno) + "; give --out FILE");
+      return fail(ErrorCode::io,
+                  name + ": cannot create a temporary file: " + std::strerror(errno) + "; give --out FILE");
     }
     ::close(descriptor);
     path_ = name;
@@ -96,8 +97,8 @@ Json comparison_json(const TraceComparison& comparison, double tolerance) {
 std::string comparison_text(const TraceComparison& comparison) {
   Table table({{"tensor", false}, {"position"}, {"absolute error"}, {"relative error"}, {"", false}});
   for (const auto& row : comparison.rows) {
-    table.add({row.name, std::to_string(row.position), scientific(row.absolute_error, 2), scientific(row.relative_error, 2),
-               row.within ? "ok" : "DIFFERS"});
+    table.add({row.name, std::to_string(row.position), scientific(row.absolute_error, 2),
+               scientific(row.relative_error, 2), row.within ? "ok" : "DIFFERS"});
   }
   return table.text();
 }
@@ -105,7 +106,8 @@ std::string comparison_text(const TraceComparison& comparison) {
 Result<ExitCode> compare(const TraceOptions& options, const std::filesystem::path& trace, Output& output) {
   auto comparison = compare_traces(trace, options.reference, options.tolerance);
   if (!comparison) return forward(comparison);
-  output.write(options.json ? dump_json(comparison_json(*comparison, options.tolerance)) + "\n" : comparison_text(*comparison));
+  output.write(options.json ? dump_json(comparison_json(*comparison, options.tolerance)) + "\n"
+                            : comparison_text(*comparison));
   const auto* first = comparison->first_divergence();
   if (first == nullptr) {
     if (!options.json) {
@@ -122,8 +124,10 @@ Result<ExitCode> compare(const TraceOptions& options, const std::filesystem::pat
 }
 
 Result<ExitCode> trace(const TraceOptions& options, Output& output) {
-  if (!options.has_tokens && options.messages.empty()) usage_error("nothing to trace: give --tokens IDS or --messages FILE");
-  if (options.out.empty() && options.reference.empty()) usage_error("give --out FILE to keep the trace, --compare FILE to check it, or both");
+  if (!options.has_tokens && options.messages.empty())
+    usage_error("nothing to trace: give --tokens IDS or --messages FILE");
+  if (options.out.empty() && options.reference.empty())
+    usage_error("give --out FILE to keep the trace, --compare FILE to check it, or both");
   if (options.has_tokens && options.tokens.empty()) usage_error("--tokens: no ids");
   // A trace of a large model takes minutes; a reference that cannot be read is found out first.
   if (!options.reference.empty() && ::access(options.reference.c_str(), R_OK) != 0) {
@@ -166,7 +170,8 @@ Result<ExitCode> trace(const TraceOptions& options, Output& output) {
 
 Command add_trace(CLI::App& program) {
   auto options = std::make_shared<TraceOptions>();
-  CLI::App& app = *program.add_subcommand("trace", "Write every intermediate of the forward pass, or compare with a reference");
+  CLI::App& app =
+      *program.add_subcommand("trace", "Write every intermediate of the forward pass, or compare with a reference");
   app.footer(kExamples);
   add_model_path(app, options->model);
   auto* tokens = app.add_option_function<std::string>(
@@ -183,10 +188,13 @@ Command add_trace(CLI::App& program) {
   app.add_flag("--think", options->rendering.think, "With --messages: ask the model to think first");
   add_choice(app, "--template", options->rendering.prompt_template, {"small", "large", "gemma3"},
              "With --messages: prompt format (default: the model's own)");
-  app.add_option("--out", options->out, "The safetensors file to write (with --compare: not kept unless named)")->type_name("FILE");
-  auto* reference = app.add_option("--compare", options->reference, "A trace to compare with, for example one written by the reference implementation")
+  app.add_option("--out", options->out, "The safetensors file to write (with --compare: not kept unless named)")
+      ->type_name("FILE");
+  auto* reference = app.add_option("--compare", options->reference,
+                                   "A trace to compare with, for example one written by the reference implementation")
                         ->type_name("FILE");
-  add_number(app, "--tolerance", options->tolerance, 0, kAnyNumber, "Largest relative error that counts as equal (default: 1e-4)")
+  add_number(app, "--tolerance", options->tolerance, 0, kAnyNumber,
+             "Largest relative error that counts as equal (default: 1e-4)")
       ->needs(reference);
   app.add_flag("--json", options->json, "Print the result as JSON");
   add_compute_options(app, options->loading);

@@ -34,7 +34,7 @@ struct Perplexity {
 };
 
 struct PerplexityOptions {
-  std::int64_t window = 512;  ///< tokens per window; the second half of each is scored, BOS replaces its first token
+  std::int64_t window = 512;     ///< tokens per window; the second half of each is scored, BOS replaces its first token
   std::int64_t max_windows = 0;  ///< 0 = all
 };
 
@@ -42,9 +42,9 @@ struct PerplexityOptions {
 struct TraceComparison {
   struct Row {
     std::string name;
-    std::int64_t position = 0;                ///< row of the largest difference
-    double absolute_error = 0;                ///< max |a - b|
-    double relative_error = 0;                ///< max |a - b| / max |b|
+    std::int64_t position = 0;  ///< row of the largest difference
+    double absolute_error = 0;  ///< max |a - b|
+    double relative_error = 0;  ///< max |a - b| / max |b|
     bool within = true;
   };
   std::vector<Row> rows;  ///< shared tensors in the order of the forward pass
@@ -55,8 +55,10 @@ struct TraceComparison {
 /// Shared, immutable, thread-safe; copies refer to the same weights. Its thread pool serves one computation at a time.
 class Model {
  public:
-  /// Prepares the weights. Errors: bad_file (missing tensor, wrong shape), unsupported, invalid_argument (isa, threads).
-  static Result<Model> load(const Checkpoint& checkpoint, const ModelOptions& options = {}, const Progress& progress = {});
+  /// Prepares the weights. Errors: bad_file (missing tensor, wrong shape), unsupported, invalid_argument (isa,
+  /// threads).
+  static Result<Model> load(const Checkpoint& checkpoint, const ModelOptions& options = {},
+                            const Progress& progress = {});
 
   const Checkpoint& checkpoint() const;
   std::int64_t max_context_length() const;
@@ -67,14 +69,16 @@ class Model {
   static std::vector<std::string> isa_names();
 
   /// Writes every named intermediate of one forward pass over `ids` to a safetensors file: `ids` (i32), `embedding`,
-  /// `per_layer_inputs`, `layer.N`, `norm`, `logits`, all f32 [tokens, …]. Errors: invalid_argument for an id outside the
-  /// vocabulary or too many ids, io, not_finite is not an error here (the values show where).
-  Result<void> trace(std::span<const TokenId> ids, const std::filesystem::path& out, const Progress& progress = {}) const;
+  /// `per_layer_inputs`, `layer.N`, `norm`, `logits`, all f32 [tokens, …]. Errors: invalid_argument for an id outside
+  /// the vocabulary or too many ids, io, not_finite is not an error here (the values show where).
+  Result<void> trace(std::span<const TokenId> ids, const std::filesystem::path& out,
+                     const Progress& progress = {}) const;
 
   /// Perplexity of a text with the windows and scoring rule of llama-perplexity. Errors: invalid_argument when the text
   /// has fewer than two windows' worth of tokens, cancelled.
-  Result<Perplexity> perplexity(std::string_view text, const PerplexityOptions& options,
-                                const std::function<bool(const Perplexity& so_far, std::int64_t total_windows)>& progress) const;
+  Result<Perplexity> perplexity(
+      std::string_view text, const PerplexityOptions& options,
+      const std::function<bool(const Perplexity& so_far, std::int64_t total_windows)>& progress) const;
 
   struct State;
   const std::shared_ptr<const State>& state() const { return state_; }  ///< for the library itself
@@ -83,7 +87,8 @@ class Model {
   std::shared_ptr<const State> state_;
 };
 
-/// Compares the tensors two traces share. Errors: bad_file for an unreadable file or no shared name, or shapes that differ.
+/// Compares the tensors two traces share. Errors: bad_file for an unreadable file or no shared name, or shapes that
+/// differ.
 Result<TraceComparison> compare_traces(const std::filesystem::path& trace, const std::filesystem::path& reference,
                                        double tolerance = 1e-4);
 

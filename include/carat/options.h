@@ -1,4 +1,5 @@
-// Every choice a caller can make, in one place. Values left empty come from the checkpoint, then from the defaults named.
+// Every choice a caller can make, in one place. Values left empty come from the checkpoint, then from the defaults
+// named.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct ModelOptions {
 
 /// How a session keeps its state.
 struct SessionOptions {
-  /// Positions the session may hold; 0 = the model's maximum. Address space is reserved for all of them, memory is taken
-  /// as the text grows; creating the session fails if that could never fit this machine.
+  /// Positions the session may hold; 0 = the model's maximum. Address space is reserved for all of them, memory is
+  /// taken as the text grows; creating the session fails if that could never fit this machine.
   std::int64_t context_length = 0;
   std::string cache_type = "auto";  ///< keys and values: "f32", "f16", "bf16"; auto = f32 for f32 checkpoints, else f16
   std::int64_t prompt_chunk = 512;  ///< prompt tokens computed together, 1 to 4096
@@ -30,19 +31,19 @@ struct SessionOptions {
 };
 
 /// How the next token is chosen. Empty fields take the checkpoint's generation_config, else temperature 1, top_k 64,
-/// top_p 0.95 (the published defaults). Order, as in the reference: bias and suppression, penalties, temperature, top-k, top-p,
-/// min-p, typical-p.
+/// top_p 0.95 (the published defaults). Order, as in the reference: bias and suppression, penalties, temperature,
+/// top-k, top-p, min-p, typical-p.
 struct SamplingOptions {
-  std::optional<float> temperature;          ///< 0 = greedy
-  std::optional<int> top_k;                  ///< 0 = off
-  std::optional<float> top_p;                ///< 1 = off
-  std::optional<float> min_p;                ///< 0 = off (default)
-  std::optional<float> typical_p;            ///< 1 = off (default)
-  std::optional<float> repetition_penalty;   ///< > 0, 1 = off (default); divides positive and multiplies negative logits
-  std::optional<float> presence_penalty;     ///< subtracted once from ids generated before
-  std::optional<float> frequency_penalty;    ///< subtracted per occurrence among generated ids
+  std::optional<float> temperature;         ///< 0 = greedy
+  std::optional<int> top_k;                 ///< 0 = off
+  std::optional<float> top_p;               ///< 1 = off
+  std::optional<float> min_p;               ///< 0 = off (default)
+  std::optional<float> typical_p;           ///< 1 = off (default)
+  std::optional<float> repetition_penalty;  ///< > 0, 1 = off (default); divides positive and multiplies negative logits
+  std::optional<float> presence_penalty;    ///< subtracted once from ids generated before
+  std::optional<float> frequency_penalty;   ///< subtracted per occurrence among generated ids
   std::vector<std::pair<TokenId, float>> logit_bias;
-  std::optional<std::uint64_t> seed;         ///< same seed, same text; empty = drawn anew and reported
+  std::optional<std::uint64_t> seed;  ///< same seed, same text; empty = drawn anew and reported
 };
 
 /// How long and until what a session generates.

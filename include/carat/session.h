@@ -54,7 +54,8 @@ struct Generation {
   std::string text, thought;
   std::vector<GeneratedToolCall> tool_calls;
   std::vector<TokenId> ids;  ///< everything generated, the stop token included
-  /// "stop" (stop token or text), "tool_calls" (stopped after calls), "length" (max_tokens), "context_full", "cancelled"
+  /// "stop" (stop token or text), "tool_calls" (stopped after calls), "length" (max_tokens), "context_full",
+  /// "cancelled"
   std::string finish_reason;
   std::int64_t prompt_tokens = 0, reused_tokens = 0, completion_tokens = 0;
   double prompt_seconds = 0, decode_seconds = 0;  ///< decode excludes the first token, which the prompt yields
@@ -69,9 +70,9 @@ class Session {
   /// Reserves the cache. Errors: invalid_argument (options), out_of_memory when it cannot fit this machine's memory.
   static Result<Session> create(const Model& model, const SessionOptions& options = {});
 
-  /// Continues `prompt` (the whole text so far, not a difference): what the cache already holds of it is reused. Errors:
-  /// context_full when the prompt does not fit, invalid_argument (options, ids), not_finite naming the first layer,
-  /// unsupported. Cancelling is no error: the finish_reason says it.
+  /// Continues `prompt` (the whole text so far, not a difference): what the cache already holds of it is reused.
+  /// Errors: context_full when the prompt does not fit, invalid_argument (options, ids), not_finite naming the first
+  /// layer, unsupported. Cancelling is no error: the finish_reason says it.
   Result<Generation> generate(std::span<const TokenId> prompt, const GenerateOptions& options,
                               const GenerationCallback& callback = {});
 

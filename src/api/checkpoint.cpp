@@ -60,8 +60,8 @@ Result<RenderedPrompt> Checkpoint::render(std::string_view messages_json, std::s
   } else if (const auto kind = text::find_prompt_kind(options.prompt_template)) {
     render.kind = *kind;
   } else {
-    return fail(ErrorCode::invalid_argument, concat("template: found \"", options.prompt_template,
-                                                    "\"; expected small, large or gemma3"));
+    return fail(ErrorCode::invalid_argument,
+                concat("template: found \"", options.prompt_template, "\"; expected small, large or gemma3"));
   }
   render.think = options.think;
   render.preserve_thinking = options.preserve_thinking;

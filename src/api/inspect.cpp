@@ -49,8 +49,11 @@ Result<CheckpointSummary> Checkpoint::inspect() const {
   }
   for (const formats::NamedTensor& tensor : file.tensors()) {
     const auto dims = tensor.view.shape.dims();
-    out.tensors.push_back({tensor.name, std::string(tensor::info(tensor.view.dtype).name), tensor.file,
-                           {dims.begin(), dims.end()}, tensor.view.size_bytes()});
+    out.tensors.push_back({tensor.name,
+                           std::string(tensor::info(tensor.view.dtype).name),
+                           tensor.file,
+                           {dims.begin(), dims.end()},
+                           tensor.view.size_bytes()});
     const std::string_view part = model::part_of_tensor(file, *config, tensor.name);
     auto row = std::find_if(out.parts.begin(), out.parts.end(), [&](const PartSummary& p) { return p.part == part; });
     if (row == out.parts.end()) row = out.parts.insert(out.parts.end(), PartSummary{std::string(part), 0, 0});
@@ -66,8 +69,8 @@ Result<CheckpointSummary> Checkpoint::inspect() const {
   }
   lengths.push_back(config->max_position_embeddings);
   for (const std::int64_t length : lengths) {
-    const auto plan = model::plan_kv_cache(*config, tensor::DType::f16, length,
-                                           std::min(length, SessionOptions().prompt_chunk));
+    const auto plan =
+        model::plan_kv_cache(*config, tensor::DType::f16, length, std::min(length, SessionOptions().prompt_chunk));
     const std::int64_t cache = model::kv_bytes(*config, plan, tensor::DType::f16, length);
     out.memory.push_back({length, cache, weights, weights + cache});
   }

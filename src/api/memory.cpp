@@ -17,7 +17,8 @@ Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const 
   if (name == "f16") return tensor::DType::f16;
   if (name == "bf16") return tensor::DType::bf16;
   if (name != "auto") {
-    return fail(ErrorCode::invalid_argument, concat("cache type: found \"", name, "\"; expected auto, f32, f16 or bf16"));
+    return fail(ErrorCode::invalid_argument,
+                concat("cache type: found \"", name, "\"; expected auto, f32, f16 or bf16"));
   }
   const char* table = file.format() == formats::Format::gguf ? "token_embd.weight" : "embed_tokens.weight";
   const std::string prefix = file.format() == formats::Format::gguf ? std::string() : config.tensor_prefix;
@@ -27,11 +28,13 @@ Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const 
 
 Result<std::int64_t> resolve_context_length(const model::Config& config, const SessionOptions& options) {
   if (options.prompt_chunk < 1 || options.prompt_chunk > 4096) {
-    return fail(ErrorCode::invalid_argument, concat("prompt chunk: found ", options.prompt_chunk, "; expected 1 to 4096"));
+    return fail(ErrorCode::invalid_argument,
+                concat("prompt chunk: found ", options.prompt_chunk, "; expected 1 to 4096"));
   }
   if (options.context_length < 0 || options.context_length > config.max_position_embeddings) {
-    return fail(ErrorCode::invalid_argument, concat("context length: found ", options.context_length, "; expected 1 to ",
-                                                    config.max_position_embeddings, ", the model's maximum"));
+    return fail(ErrorCode::invalid_argument,
+                concat("context length: found ", options.context_length, "; expected 1 to ",
+                       config.max_position_embeddings, ", the model's maximum"));
   }
   return options.context_length == 0 ? config.max_position_embeddings : options.context_length;
 }
@@ -68,8 +71,9 @@ Result<void> Checkpoint::fits(const SessionOptions& options) const {
     return concat(tenths / 10, ".", tenths % 10, " GiB");
   };
   if (low == 0) {
-    return fail(ErrorCode::out_of_memory, concat("memory: the weights alone take ", gib(weights), " of the ", gib(memory),
-                                                 " this process may use; take a smaller or quantised model"));
+    return fail(ErrorCode::out_of_memory,
+                concat("memory: the weights alone take ", gib(weights), " of the ", gib(memory),
+                       " this process may use; take a smaller or quantised model"));
   }
   return fail(ErrorCode::out_of_memory,
               concat("memory: a context of ", *context, " takes ", gib(needed(*context)), " with the weights, but ",

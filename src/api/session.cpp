@@ -32,8 +32,8 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
   if (!context_length) return forward(context_length);
   auto dtype = resolve_cache_type(checkpoint.state()->file, config, options.cache_type);
   if (!dtype) return forward(dtype);
-  auto sequence = engine::Sequence::create(config, *dtype, *context_length, std::min(*context_length, options.prompt_chunk),
-                                           options.snapshot_bytes);
+  auto sequence = engine::Sequence::create(config, *dtype, *context_length,
+                                           std::min(*context_length, options.prompt_chunk), options.snapshot_bytes);
   if (!sequence) return forward(sequence);
   return Session(std::make_unique<State>(State{model, std::move(*sequence), *context_length}));
 }
@@ -87,7 +87,9 @@ class Output {
         case text::OutputEvent::Kind::thought:
           going = emit(GenerationEvent::Kind::thought, event.text, result_.thought) && going;
           break;
-        case text::OutputEvent::Kind::content: going = content(event.text) && going; break;
+        case text::OutputEvent::Kind::content:
+          going = content(event.text) && going;
+          break;
         case text::OutputEvent::Kind::tool_call: {
           GenerationEvent out;
           out.kind = GenerationEvent::Kind::tool_call;
@@ -131,15 +133,16 @@ Result<void> check_prompt(std::span<const TokenId> prompt, std::int64_t vocab_si
   if (prompt.empty()) return fail(ErrorCode::invalid_argument, "prompt: found no tokens; expected at least one");
   for (std::size_t i = 0; i < prompt.size(); ++i) {
     if (prompt[i] < 0 || prompt[i] >= vocab_size) {
-      return fail(ErrorCode::invalid_argument, concat("prompt: token ", i, " is ", prompt[i], "; expected 0 to ",
-                                                      vocab_size - 1));
+      return fail(ErrorCode::invalid_argument,
+                  concat("prompt: token ", i, " is ", prompt[i], "; expected 0 to ", vocab_size - 1));
     }
   }
   const auto count = static_cast<std::int64_t>(prompt.size());
   if (count <= context_length) return {};
-  const std::string advice = context_length < model_maximum
-                                 ? concat("raise the context length (--ctx; the model allows ", model_maximum, ") or shorten the prompt")
-                                 : std::string("shorten the prompt; this is the model's maximum");
+  const std::string advice =
+      context_length < model_maximum
+          ? concat("raise the context length (--ctx; the model allows ", model_maximum, ") or shorten the prompt")
+          : std::string("shorten the prompt; this is the model's maximum");
   return fail(ErrorCode::context_full,
               concat("prompt has ", count, " tokens; the context holds ", context_length, "; ", advice));
 }
@@ -151,10 +154,12 @@ Result<Generation> Session::generate(std::span<const TokenId> prompt, const Gene
   const auto& shared = *state_->model.state();
   const model::Config& config = shared.transformer->config();
   const auto& tokenizer = shared.checkpoint.state()->tokenizer();
-  if (auto good = check_prompt(prompt, config.vocab_size, state_->context_length, config.max_position_embeddings); !good) {
+  if (auto good = check_prompt(prompt, config.vocab_size, state_->context_length, config.max_position_embeddings);
+      !good) {
     return forward(good);
   }
-  auto settings = engine::resolve_sampling(options.sampling, shared.defaults.sampling, static_cast<TokenId>(config.vocab_size));
+  auto settings =
+      engine::resolve_sampling(options.sampling, shared.defaults.sampling, static_cast<TokenId>(config.vocab_size));
   if (!settings) return forward(settings);
   if (options.max_tokens && *options.max_tokens < 0) {
     return fail(ErrorCode::invalid_argument, concat("max tokens: found ", *options.max_tokens, "; expected 0 or more"));

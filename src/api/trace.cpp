@@ -12,7 +12,8 @@ namespace carat {
 
 using base::concat;
 
-Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::path& out, const Progress& progress) const {
+Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::path& out,
+                          const Progress& progress) const {
   const model::Config& config = state_->transformer->config();
   const auto count = static_cast<std::int64_t>(ids.size());
   if (count < 1 || count > config.max_position_embeddings) {
@@ -21,8 +22,8 @@ Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::p
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= config.vocab_size) {
-      return fail(ErrorCode::invalid_argument, concat("trace: token ", i, " is ", ids[i], "; expected 0 to ",
-                                                      config.vocab_size - 1));
+      return fail(ErrorCode::invalid_argument,
+                  concat("trace: token ", i, " is ", ids[i], "; expected 0 to ", config.vocab_size - 1));
     }
   }
   auto cache = model::KvCache::create(config, tensor::DType::f32, count, count);
@@ -125,8 +126,8 @@ Result<TraceComparison> compare_traces(const std::filesystem::path& trace, const
     const formats::NamedTensor* b = theirs->find(a.name);
     if (b == nullptr) continue;
     if (a.view.shape != b->view.shape) {
-      return fail(ErrorCode::bad_file, concat("trace: tensor ", a.name, " has shape ", a.view.shape.text(), " in ", trace,
-                                              " and ", b->view.shape.text(), " in ", reference));
+      return fail(ErrorCode::bad_file, concat("trace: tensor ", a.name, " has shape ", a.view.shape.text(), " in ",
+                                              trace, " and ", b->view.shape.text(), " in ", reference));
     }
     auto left = decode(a);
     if (!left) return forward(left);

@@ -1,5 +1,6 @@
-// The pool behind every parallel loop. One word, the gate, says which loop runs, whether it is open, and how many workers
-// are inside; a worker that wakes late finds the gate closed and touches nothing, so nobody waits for a sleeper.
+// The pool behind every parallel loop. One word, the gate, says which loop runs, whether it is open, and how many
+// workers are inside; a worker that wakes late finds the gate closed and touches nothing, so nobody waits for a
+// sleeper.
 #include "base/thread_pool.h"
 
 #include <algorithm>
@@ -149,7 +150,9 @@ void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain, const Body
   s.gate.store(loop * kLoopStep + kOpen, std::memory_order_seq_cst);
   if (s.sleepers.load(std::memory_order_seq_cst) > 0) {
     // Taking the lock closes the window between a worker's last look at the gate and its sleep.
-    { const std::lock_guard lock(s.sleep_mutex); }
+    {
+      const std::lock_guard lock(s.sleep_mutex);
+    }
     s.wake.notify_all();
   }
   s.run_pieces(0);

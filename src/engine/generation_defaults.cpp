@@ -14,7 +14,8 @@ using formats::Json;
 Result<std::vector<TokenId>> token_list(const Json& value, const std::string& where) {
   std::vector<TokenId> out;
   const auto add = [&](const Json& entry) {
-    if (!entry.is_number_integer() || entry.get<std::int64_t>() < 0 || entry.get<std::int64_t>() > INT32_MAX) return false;
+    if (!entry.is_number_integer() || entry.get<std::int64_t>() < 0 || entry.get<std::int64_t>() > INT32_MAX)
+      return false;
     out.push_back(entry.get<TokenId>());
     return true;
   };
@@ -41,9 +42,11 @@ Result<GenerationDefaults> from_huggingface(const formats::Checkpoint& checkpoin
   const std::string where = (checkpoint.path() / "generation_config.json").string();
   if (generation.is_object()) {
     SamplerSettings& s = out.sampling;
-    for (const auto& [key, field] :
-         {std::pair{"temperature", &s.temperature}, {"top_p", &s.top_p}, {"min_p", &s.min_p}, {"typical_p", &s.typical_p},
-          {"repetition_penalty", &s.repetition_penalty}}) {
+    for (const auto& [key, field] : {std::pair{"temperature", &s.temperature},
+                                     {"top_p", &s.top_p},
+                                     {"min_p", &s.min_p},
+                                     {"typical_p", &s.typical_p},
+                                     {"repetition_penalty", &s.repetition_penalty}}) {
       if (auto ok = read_number(generation, key, where, *field); !ok) return forward(ok);
     }
     if (generation.contains("top_k") && generation.at("top_k").is_number_integer()) {

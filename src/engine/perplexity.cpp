@@ -47,8 +47,9 @@ Result<PerplexitySum> perplexity(const Compute& compute, std::span<const TokenId
       const std::int64_t begin = cache->length();
       const bool scored = begin >= first;
       const std::int64_t n = scored ? std::min(kScoredRows, window - begin) : first;
-      const model::SequenceChunk chunk{&*cache, std::span(tokens).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(n)),
-                                       scored ? 0 : n};
+      const model::SequenceChunk chunk{
+          &*cache, std::span(tokens).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(n)),
+          scored ? 0 : n};
       auto logits = compute.transformer.forward(compute.context, compute.workspace, {&chunk, 1});
       if (!logits) return forward(logits);
       if (!scored) continue;

@@ -22,7 +22,8 @@ Result<SamplerSettings> resolve_sampling(const SamplingOptions& options, const S
   s.presence_penalty = options.presence_penalty.value_or(defaults.presence_penalty);
   s.frequency_penalty = options.frequency_penalty.value_or(defaults.frequency_penalty);
   s.logit_bias = options.logit_bias;
-  s.seed = options.seed ? *options.seed : (static_cast<std::uint64_t>(std::random_device()()) << 32) ^ std::random_device()();
+  s.seed = options.seed ? *options.seed
+                        : (static_cast<std::uint64_t>(std::random_device()()) << 32) ^ std::random_device()();
 
   const auto bad = [](const char* option, auto found, const char* expected) {
     return fail(ErrorCode::invalid_argument, concat("sampling: ", option, " is ", found, "; expected ", expected));
@@ -39,8 +40,8 @@ Result<SamplerSettings> resolve_sampling(const SamplingOptions& options, const S
   if (!std::isfinite(s.frequency_penalty)) return bad("frequency_penalty", s.frequency_penalty, "a finite number");
   for (const auto& [id, bias] : s.logit_bias) {
     if (id < 0 || id >= vocab_size) {
-      return fail(ErrorCode::invalid_argument, concat("sampling: logit_bias names token ", id, "; expected 0 to ",
-                                                      vocab_size - 1));
+      return fail(ErrorCode::invalid_argument,
+                  concat("sampling: logit_bias names token ", id, "; expected 0 to ", vocab_size - 1));
     }
     if (std::isnan(bias) || bias == INFINITY) return bad("logit_bias", bias, "a finite number or -inf");
   }
@@ -77,7 +78,8 @@ void Sampler::adjust(std::span<const TokenId> context, std::int64_t generated) {
 }
 
 std::vector<std::pair<TokenId, double>> Sampler::distribution(std::span<const float> logits,
-                                                              std::span<const TokenId> context, std::int64_t generated) {
+                                                              std::span<const TokenId> context,
+                                                              std::int64_t generated) {
   logits_.assign(logits.begin(), logits.end());
   adjust(context, generated);
   if (settings_.temperature == 0) {

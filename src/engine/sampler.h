@@ -36,8 +36,8 @@ struct SamplerSettings {
   std::uint64_t seed = 0;
 };
 
-/// Checks ranges (temperature >= 0, 0 < top_p <= 1, ids inside the vocabulary, no NaN, …) and fills what `options` leaves
-/// open from `defaults`; a missing seed is drawn from the system. Errors name the option, found and expected.
+/// Checks ranges (temperature >= 0, 0 < top_p <= 1, ids inside the vocabulary, no NaN, …) and fills what `options`
+/// leaves open from `defaults`; a missing seed is drawn from the system. Errors name the option, found and expected.
 Result<SamplerSettings> resolve_sampling(const SamplingOptions& options, const SamplerSettings& defaults,
                                          TokenId vocab_size);
 
@@ -46,7 +46,8 @@ class Sampler {
  public:
   explicit Sampler(SamplerSettings settings);
 
-  /// The distribution sample() draws from: ids with probabilities that add up to 1, most likely first; one id when greedy.
+  /// The distribution sample() draws from: ids with probabilities that add up to 1, most likely first; one id when
+  /// greedy.
   std::vector<std::pair<TokenId, double>> distribution(std::span<const float> logits, std::span<const TokenId> context,
                                                        std::int64_t generated);
 

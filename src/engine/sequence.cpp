@@ -61,7 +61,8 @@ Result<std::span<const float>> Sequence::prefill(const Compute& compute, std::sp
     const std::int64_t begin = cache_.length(), count = std::min(cache_.prompt_chunk(), total - begin);
     if (progress && !progress(begin, total)) return fail(ErrorCode::cancelled, "cancelled while reading the prompt");
     const bool last = begin + count == total;
-    const model::SequenceChunk chunk{&cache_, prompt.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
+    const model::SequenceChunk chunk{&cache_,
+                                     prompt.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
                                      last ? count - 1 : count};
     auto result = compute.transformer.forward(compute.context, compute.workspace, {&chunk, 1});
     if (!result) return result;

@@ -29,8 +29,8 @@ struct NamedTensor {
 
 /// An array of a GGUF file, kept as mapped bytes until somebody asks for its elements.
 struct GgufArray {
-  std::uint32_t element_type = 0;  ///< GGUF value type: 0 u8, 1 i8, 2 u16, 3 i16, 4 u32, 5 i32, 6 f32, 7 bool, 8 string,
-                                   ///< 10 u64, 11 i64, 12 f64
+  std::uint32_t element_type = 0;  ///< GGUF value type: 0 u8, 1 i8, 2 u16, 3 i16, 4 u32, 5 i32, 6 f32, 7 bool, 8
+                                   ///< string, 10 u64, 11 i64, 12 f64
   std::uint64_t count = 0;
   std::span<const std::byte> bytes;  ///< validated: exactly `count` elements lie inside
 };
@@ -60,8 +60,8 @@ class GgufMetadata {
   std::map<std::string, GgufValue, std::less<>> values_;
 };
 
-/// An opened checkpoint. Owns the file mappings; every TensorView and string_view it hands out lives as long as it does.
-/// Immutable after opening, so any number of threads may read it.
+/// An opened checkpoint. Owns the file mappings; every TensorView and string_view it hands out lives as long as it
+/// does. Immutable after opening, so any number of threads may read it.
 class Checkpoint {
  public:
   Checkpoint();
@@ -100,8 +100,8 @@ class Checkpoint {
 
 /// Opens a Hugging Face directory (config.json, one or many safetensors with index) or a GGUF file (v2 or v3; the first
 /// file of a split set pulls in the others). Reads headers only: weights are mapped, not touched. Errors: bad_file with
-/// file, place, what was found and expected; unsupported for a tensor type or GGUF version Carat does not know (the error
-/// names it). Blocking; thread-safe.
+/// file, place, what was found and expected; unsupported for a tensor type or GGUF version Carat does not know (the
+/// error names it). Blocking; thread-safe.
 Result<Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace carat::formats

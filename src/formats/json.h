@@ -17,8 +17,9 @@ struct JsonLimits {
   std::size_t max_depth = 200;
 };
 
-/// Parses UTF-8 JSON text. `origin` names it in errors (a path, "request body"). Refuses invalid UTF-8, lone surrogates,
-/// numbers out of range (1e999), trailing bytes, duplicate keys, and anything past the limits; the error gives the byte.
+/// Parses UTF-8 JSON text. `origin` names it in errors (a path, "request body"). Refuses invalid UTF-8, lone
+/// surrogates, numbers out of range (1e999), trailing bytes, duplicate keys, and anything past the limits; the error
+/// gives the byte.
 Result<Json> parse_json(std::string_view text, std::string_view origin, const JsonLimits& limits = {});
 
 }  // namespace carat::formats

@@ -38,8 +38,8 @@ StateResult refuse_safetensors(const std::filesystem::path& path, base::MappedFi
 
 StateResult refuse_json(const std::filesystem::path& path, base::MappedFile) {
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
-  return fail(ErrorCode::bad_file, concat("\"", path, "\" is a JSON file; name the directory of the model that holds it: \"",
-                                          parent, "\""));
+  return fail(ErrorCode::bad_file,
+              concat("\"", path, "\" is a JSON file; name the directory of the model that holds it: \"", parent, "\""));
 }
 
 StateResult refuse_pytorch(const std::filesystem::path& path, base::MappedFile) {
@@ -60,11 +60,15 @@ struct FileKind {
   Reader read;
 };
 constexpr FileKind kFileKinds[] = {
-    {0, "GGUF", read_gguf_checkpoint}, {0, "FUGG", read_gguf_checkpoint},  // byte-swapped: the reader says so
-    {0, kLfsMagic, refuse_lfs},        {8, "{\"", refuse_safetensors},     // no magic of its own: a length, then a JSON
-                                                                           // object
+    {0, "GGUF", read_gguf_checkpoint},
+    {0, "FUGG", read_gguf_checkpoint},  // byte-swapped: the reader says so
+    {0, kLfsMagic, refuse_lfs},
+    {8, "{\"", refuse_safetensors},  // no magic of its own: a length, then a JSON
+                                     // object
     {0, "{", refuse_json},
-    {0, "PK\x03\x04", refuse_pytorch}, {0, "tjgg", refuse_old_ggml},      {0, "fmgg", refuse_old_ggml},
+    {0, "PK\x03\x04", refuse_pytorch},
+    {0, "tjgg", refuse_old_ggml},
+    {0, "fmgg", refuse_old_ggml},
     {0, "lmgg", refuse_old_ggml},
 };
 

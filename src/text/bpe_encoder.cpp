@@ -1,9 +1,12 @@
 // Encodes stretches of text with a byte-pair model.
 //
 // The reference treats the whole stretch as one word. Two facts make it fast and keep it exact:
-// 1. If no merge joins a piece ending in character a with one beginning with b, then no merge ever reaches across a border
-//    a|b. Merges on the two sides cannot influence each other (they compete for order only), so the sides are encoded apart.
-// 2. Ids t1 … tn are the encoding of a text exactly when each neighbouring pair is the encoding of its own text: up to the
+// 1. If no merge joins a piece ending in character a with one beginning with b, then no merge ever reaches across a
+// border
+//    a|b. Merges on the two sides cannot influence each other (they compete for order only), so the sides are encoded
+//    apart.
+// 2. Ids t1 … tn are the encoding of a text exactly when each neighbouring pair is the encoding of its own text: up to
+// the
 //    first merge across a border everything inside the tokens happens in the same order with or without the rest. So a
 //    long piece without borders is encoded in chunks, and only the pair at each seam needs a check.
 #include "text/bpe_encoder.h"
@@ -18,10 +21,10 @@ namespace carat::text {
 namespace {
 
 constexpr std::size_t kMostRememberedBytes = 64;
-constexpr std::size_t kLongPiece = 1 << 15;       // bytes above which a piece is encoded in chunks
-constexpr std::size_t kChunk = 1 << 14;           // bytes of a chunk at first
-constexpr std::size_t kMargin = 1 << 9;           // bytes at the end of a chunk whose tokens are thrown away
-constexpr std::size_t kLongestPiece = 1 << 30;    // positions are 32-bit; a gigabyte without a border is cut
+constexpr std::size_t kLongPiece = 1 << 15;     // bytes above which a piece is encoded in chunks
+constexpr std::size_t kChunk = 1 << 14;         // bytes of a chunk at first
+constexpr std::size_t kMargin = 1 << 9;         // bytes at the end of a chunk whose tokens are thrown away
+constexpr std::size_t kLongestPiece = 1 << 30;  // positions are 32-bit; a gigabyte without a border is cut
 
 std::uint64_t load64(const char* at) {
   std::uint64_t word;
@@ -157,7 +160,8 @@ void BpeEncoder::encode(std::string_view text, bool space_prefix) {
 void BpeEncoder::encode_piece(const char* begin, const char* end, bool space_prefix) {
   // Where unknown characters may be fused or reordered, symbols do not follow the text one by one: no chunks.
   const bool in_order = !model_.unknown_joins_unknown && !model_.unknown_joins_all;
-  if (in_order && static_cast<std::size_t>(end - begin) > kLongPiece) return encode_long_piece(begin, end, space_prefix);
+  if (in_order && static_cast<std::size_t>(end - begin) > kLongPiece)
+    return encode_long_piece(begin, end, space_prefix);
   symbolize(begin, end, space_prefix, false);
   append_symbols(merger_.merge(symbols_, {}));
 }
@@ -222,7 +226,8 @@ void BpeEncoder::append_symbol(SymbolId symbol, bool& after_unknown) {
   std::string utf8;
   append_utf8(model_.bare_characters[symbol - model_.vocab_size], utf8);
   const auto byte_symbol = [&](char byte) { return model_.byte_symbols[static_cast<unsigned char>(byte)]; };
-  if (std::any_of(utf8.begin(), utf8.end(), [&](char byte) { return byte_symbol(byte) == kNoSymbol; })) return put_unknown();
+  if (std::any_of(utf8.begin(), utf8.end(), [&](char byte) { return byte_symbol(byte) == kNoSymbol; }))
+    return put_unknown();
   for (const char byte : utf8) append(static_cast<TokenId>(byte_symbol(byte)));
   after_unknown = false;
 }

@@ -12,8 +12,8 @@
 
 namespace carat::text {
 
-/// The working memory of one encode call: appends to `out`. The texts given to encode() must outlive the object, because
-/// the memory of pieces points into them.
+/// The working memory of one encode call: appends to `out`. The texts given to encode() must outlive the object,
+/// because the memory of pieces points into them.
 class BpeEncoder {
  public:
   /// `expected_bytes` sizes the memory; any number is right.
@@ -38,8 +38,8 @@ class BpeEncoder {
   /// A part of a long piece that has been encoded, and what would undo it.
   struct Chunk {
     const char* begin;
-    std::size_t output;       // ids written before it
-    const char* last_begin;   // where the token in front of `begin` starts; nullptr at the start of the piece
+    std::size_t output;      // ids written before it
+    const char* last_begin;  // where the token in front of `begin` starts; nullptr at the start of the piece
     SymbolId last;
   };
 

@@ -34,7 +34,8 @@ std::uint64_t hash_bytes(std::string_view text) {
   return hash ^ hash >> 32;
 }
 
-/// Finds ids by piece while loading. Open addressing; each slot keeps part of the hash so that most misses cost one probe.
+/// Finds ids by piece while loading. Open addressing; each slot keeps part of the hash so that most misses cost one
+/// probe.
 class PieceIndex {
  public:
   explicit PieceIndex(const std::vector<std::string_view>& pieces) : pieces_(pieces) {
@@ -157,8 +158,8 @@ class Builder {
     joins_.push_back(std::uint64_t{last_code_point(left)} << 32 | first_code_point(right));
   }
 
-  // Merges come by the hundred thousand and each needs three look-ups in tables larger than the cache, so they go through
-  // in groups whose memory is asked for ahead.
+  // Merges come by the hundred thousand and each needs three look-ups in tables larger than the cache, so they go
+  // through in groups whose memory is asked for ahead.
   Result<void> add_merges() {
     constexpr std::size_t kGroup = 16;
     const auto& rules = source_.merges;
@@ -194,7 +195,8 @@ class Builder {
           return bad("merge ", rank, " names ", quote(left == kNoSymbol ? rule.left : rule.right),
                      ", which is no token; expected both sides in the vocabulary");
         if (result == kNoSymbol)
-          return bad("merge ", rank, " yields ", quote(group[i].joined), ", which is no token; expected it in the vocabulary");
+          return bad("merge ", rank, " yields ", quote(group[i].joined),
+                     ", which is no token; expected it in the vocabulary");
         if (!text_[result]) continue;
         if (is_byte_or_unknown(left) || is_byte_or_unknown(right)) model_.unknown_joins_all = true;
         model_.merges.insert(left, right, {static_cast<std::uint32_t>(rank), result});
@@ -218,9 +220,7 @@ class Builder {
     }
     return symbol;
   }
-  bool can_be_piece(SymbolId id) const {
-    return text_[id] && source_.kinds[id] != TokenKind::byte;
-  }
+  bool can_be_piece(SymbolId id) const { return text_[id] && source_.kinds[id] != TokenKind::byte; }
 
   // SentencePiece merges the neighbours whose union is the piece of the highest score, the leftmost on ties.
   Result<void> add_splits() {
@@ -280,7 +280,7 @@ class Builder {
   const TokenizerSource& source_;
   PieceIndex index_;
   BpeModel model_;
-  std::vector<bool> text_;  // by id: text may become this token
+  std::vector<bool> text_;            // by id: text may become this token
   std::vector<std::uint64_t> joins_;  // last code point of a left side << 32 | first of its right side
 };
 

@@ -1,5 +1,5 @@
-// The three look-up tables of byte-pair encoding: pairs that merge, code points that are symbols, and code points between
-// which no merge can ever happen. Built once while loading, read by any number of threads.
+// The three look-up tables of byte-pair encoding: pairs that merge, code points that are symbols, and code points
+// between which no merge can ever happen. Built once while loading, read by any number of threads.
 #pragma once
 
 #include <array>

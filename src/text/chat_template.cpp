@@ -1,4 +1,5 @@
-// The prompt formats of the family, written as code: Gemma 4 small and large (official template of 2026-07-09) and Gemma 3.
+// The prompt formats of the family, written as code: Gemma 4 small and large (official template of 2026-07-09) and
+// Gemma 3.
 #include "text/chat_template.h"
 
 #include <algorithm>
@@ -157,7 +158,8 @@ class Gemma4 {
       if (role(i) != "tool") message(i);
     }
     Prompt prompt;
-    if (options_.add_generation_prompt && !options_.continue_final_message) prompt.starts_in_thought = generation_prompt();
+    if (options_.add_generation_prompt && !options_.continue_final_message)
+      prompt.starts_in_thought = generation_prompt();
     prompt.segments = out_.take();
     return prompt;
   }
@@ -273,16 +275,20 @@ class Gemma4 {
     PromptWriter out;
     const auto write = [&](const Json& value) {
       const std::string& text = value.get_ref<const std::string&>();
-      if (model) out.user(strip_thinking(text));
-      else out.user(strip(text));
+      if (model)
+        out.user(strip_thinking(text));
+      else
+        out.user(strip(text));
     };
     const Json& content = get(m, "content");
     if (content.is_string()) {
       write(content);
     } else {
       for (const Json& part : content) {
-        if (get(part, "type") == "text") write(get(part, "text"));
-        else out.markup(placeholder(text_of(get(part, "type"))));
+        if (get(part, "type") == "text")
+          write(get(part, "text"));
+        else
+          out.markup(placeholder(text_of(get(part, "type"))));
       }
     }
     return out;
@@ -313,7 +319,8 @@ class Gemma4 {
 };
 
 Result<Prompt> render_gemma3(const Json& messages, const Json& tools, const RenderOptions& options) {
-  if (truthy(tools)) return fail(ErrorCode::unsupported, "tools: the Gemma 3 prompt format has none; expected no tools");
+  if (truthy(tools))
+    return fail(ErrorCode::unsupported, "tools: the Gemma 3 prompt format has none; expected no tools");
   if (options.think) return fail(ErrorCode::unsupported, "think: the Gemma 3 prompt format has no thinking mode");
   PromptWriter out;
   out.markup("<bos>");
@@ -321,7 +328,8 @@ Result<Prompt> render_gemma3(const Json& messages, const Json& tools, const Rend
   std::string prefix;
   if (!messages.empty() && get(messages[0], "role") == "system") {
     const Json& content = get(messages[0], "content");
-    prefix = content.is_array() ? (content.empty() ? std::string() : text_of(get(content[0], "text"))) : text_of(content);
+    prefix =
+        content.is_array() ? (content.empty() ? std::string() : text_of(get(content[0], "text"))) : text_of(content);
     prefix += "\n\n";
     first = 1;
   }
@@ -329,8 +337,8 @@ Result<Prompt> render_gemma3(const Json& messages, const Json& tools, const Rend
     const Json& m = messages[i];
     const std::string role = get(m, "role").get<std::string>();
     if ((role == "user") != ((i - first) % 2 == 0)) {
-      return fail(ErrorCode::invalid_argument,
-                  concat("messages[", i, "].role: found ", role, "; expected user and assistant in turn, beginning with user"));
+      return fail(ErrorCode::invalid_argument, concat("messages[", i, "].role: found ", role,
+                                                      "; expected user and assistant in turn, beginning with user"));
     }
     out.markup("<start_of_turn>").markup(role == "assistant" ? "model" : role).markup("\n");
     if (i == first) out.user(prefix);
@@ -345,7 +353,8 @@ Result<Prompt> render_gemma3(const Json& messages, const Json& tools, const Rend
         } else if (placeholder(type) == "<|image|>") {
           out.markup("<start_of_image>");
         } else {
-          return fail(ErrorCode::unsupported, concat("messages[", i, "].content: found ", type, "; Gemma 3 takes text and images"));
+          return fail(ErrorCode::unsupported,
+                      concat("messages[", i, "].content: found ", type, "; Gemma 3 takes text and images"));
         }
       }
     }

@@ -13,8 +13,8 @@
 
 namespace carat::text {
 
-/// The prompt formats of the family: Gemma 4 small (E2B, E4B), Gemma 4 large (12B, 26B, 31B; an empty thought block when
-/// thinking is off), Gemma 3.
+/// The prompt formats of the family: Gemma 4 small (E2B, E4B), Gemma 4 large (12B, 26B, 31B; an empty thought block
+/// when thinking is off), Gemma 3.
 enum class PromptKind { small, large, gemma3 };
 std::string_view name(PromptKind kind);
 std::optional<PromptKind> find_prompt_kind(std::string_view name);
@@ -26,13 +26,14 @@ Result<PromptKind> detect_prompt_kind(std::string_view chat_template);
 
 struct RenderOptions {
   PromptKind kind = PromptKind::small;
-  bool think = false;                  ///< enable_thinking
-  bool preserve_thinking = false;      ///< keep thoughts of earlier tool-calling turns
-  bool add_generation_prompt = true;   ///< open a model turn at the end
-  bool continue_final_message = false; ///< the last message is a partial assistant answer to go on with
+  bool think = false;                   ///< enable_thinking
+  bool preserve_thinking = false;       ///< keep thoughts of earlier tool-calling turns
+  bool add_generation_prompt = true;    ///< open a model turn at the end
+  bool continue_final_message = false;  ///< the last message is a partial assistant answer to go on with
 };
 
-/// A stretch of the prompt. Markup was written by the template and may hold control tokens; user text never becomes one.
+/// A stretch of the prompt. Markup was written by the template and may hold control tokens; user text never becomes
+/// one.
 struct PromptSegment {
   std::string text;
   bool markup = false;
@@ -46,8 +47,8 @@ struct Prompt {
 };
 
 /// Renders OpenAI-style messages: an array of {role: system|developer|user|assistant|tool, content: text or parts,
-/// reasoning/reasoning_content, tool_calls, tool_call_id, name, tool_responses}, and an array of tool declarations (null
-/// Json for none). Errors name the message index and field.
+/// reasoning/reasoning_content, tool_calls, tool_call_id, name, tool_responses}, and an array of tool declarations
+/// (null Json for none). Errors name the message index and field.
 Result<Prompt> render_prompt(const formats::Json& messages, const formats::Json& tools, const RenderOptions& options);
 
 /// The ids of a prompt: markup with special literals, everything else without, merges not crossing a segment's border

@@ -27,7 +27,8 @@ class HeldText {
 
  private:
   static std::string_view strip_end(std::string_view text) {
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\n' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\n' || text.back() == '\t' || text.back() == '\r'))
+      text.remove_suffix(1);
     return text;
   }
   std::string held_;
@@ -38,12 +39,13 @@ struct OutputParser::Impl {
   enum class Marker { none, channel_open, channel_close, call_open, call_close, response_open, quote };
 
   Impl(const Tokenizer& t, OutputParserOptions o) : tokenizer(&t), options(std::move(o)), decoder(t, false) {
-    constexpr std::array<std::pair<std::string_view, Marker>, 6> literals = {{{"<|channel>", Marker::channel_open},
-                                                                              {"<channel|>", Marker::channel_close},
-                                                                              {"<|tool_call>", Marker::call_open},
-                                                                              {"<tool_call|>", Marker::call_close},
-                                                                              {"<|tool_response>", Marker::response_open},
-                                                                              {"<|\"|>", Marker::quote}}};
+    constexpr std::array<std::pair<std::string_view, Marker>, 6> literals = {
+        {{"<|channel>", Marker::channel_open},
+         {"<channel|>", Marker::channel_close},
+         {"<|tool_call>", Marker::call_open},
+         {"<tool_call|>", Marker::call_close},
+         {"<|tool_response>", Marker::response_open},
+         {"<|\"|>", Marker::quote}}};
     for (const auto& [literal, marker] : literals) {
       if (const auto id = t.find_special(literal)) markers.emplace_back(*id, marker);
     }
@@ -84,8 +86,10 @@ struct OutputParser::Impl {
         }  // a stray closer just disappears
         break;
       case Marker::call_open:
-        if (state == State::call) finish_call();
-        else leave_text();
+        if (state == State::call)
+          finish_call();
+        else
+          leave_text();
         after_call = state == State::thought || state == State::channel_name ? State::thought : State::content;
         state = State::call;
         call_text.clear();
@@ -94,8 +98,11 @@ struct OutputParser::Impl {
       case Marker::response_open:
         if (state == State::call) finish_call();  // elsewhere: a closer too many, or the hand-over to the tools
         break;
-      case Marker::quote: call_text += kQuoteMark; break;
-      case Marker::none: break;
+      case Marker::quote:
+        call_text += kQuoteMark;
+        break;
+      case Marker::none:
+        break;
     }
   }
 
@@ -116,7 +123,10 @@ struct OutputParser::Impl {
         name += piece;
         const std::size_t end = name.find('\n');
         const std::string_view word = std::string_view(name).substr(0, end);
-        const bool is_word = word.size() <= 32 && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string_view::npos;
+        const bool is_word =
+            word.size() <= 32 &&
+            word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+                std::string_view::npos;
         if (is_word && end == std::string::npos) return;
         std::string rest = is_word ? name.substr(end + 1) : std::exchange(name, {});
         name.clear();
@@ -124,8 +134,12 @@ struct OutputParser::Impl {
         emit(OutputEvent::Kind::thought, held.push(rest));
         break;
       }
-      case State::thought: emit(OutputEvent::Kind::thought, held.push(piece)); break;
-      case State::call: call_text += piece; break;
+      case State::thought:
+        emit(OutputEvent::Kind::thought, held.push(piece));
+        break;
+      case State::call:
+        call_text += piece;
+        break;
     }
   }
 
@@ -159,8 +173,10 @@ struct OutputParser::Impl {
   static std::string printed(std::string_view text) {
     std::string out;
     for (const char c : text) {
-      if (c == kQuoteMark) out += "<|\"|>";
-      else out += c;
+      if (c == kQuoteMark)
+        out += "<|\"|>";
+      else
+        out += c;
     }
     return out;
   }

@@ -21,7 +21,8 @@ struct ToolCall {
 /// One piece of output in the order it was generated. Text of one channel may come in many pieces.
 struct OutputEvent {
   enum class Kind { thought, content, tool_call, error } kind = Kind::content;
-  std::string text;    ///< thought, content: the new text; error: why a call could not be parsed (its raw text follows as content)
+  std::string text;  ///< thought, content: the new text; error: why a call could not be parsed (its raw text follows as
+                     ///< content)
   ToolCall tool_call;  ///< tool_call only
 };
 
@@ -31,8 +32,8 @@ struct OutputParserOptions {
 };
 
 /// Feed ids one by one or all at once: the concatenated events are the same. Marker ids are looked up by their literals
-/// in the tokenizer, so only real control tokens count; text that merely looks like a marker is text. A tokenizer without
-/// the markers yields everything as content. Not thread-safe.
+/// in the tokenizer, so only real control tokens count; text that merely looks like a marker is text. A tokenizer
+/// without the markers yields everything as content. Not thread-safe.
 class OutputParser {
  public:
   OutputParser(const Tokenizer& tokenizer, OutputParserOptions options);

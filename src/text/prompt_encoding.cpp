@@ -6,10 +6,10 @@ namespace {
 
 // Everything a template writes as one token, longest first where one begins another.
 constexpr std::string_view kLiterals[] = {
-    "<bos>",        "<|turn>",          "<turn|>",          "<|think|>",       "<|channel>",    "<channel|>",
-    "<|tool_call>", "<tool_call|>",     "<|tool_response>", "<tool_response|>", "<|tool>",      "<tool|>",
-    "<|\"|>",       "<|image|>",        "<|audio|>",        "<|video|>",       "<start_of_turn>", "<end_of_turn>",
-    "<start_of_image>"};
+    "<bos>",      "<|turn>",         "<turn|>",       "<|think|>",        "<|channel>",
+    "<channel|>", "<|tool_call>",    "<tool_call|>",  "<|tool_response>", "<tool_response|>",
+    "<|tool>",    "<tool|>",         "<|\"|>",        "<|image|>",        "<|audio|>",
+    "<|video|>",  "<start_of_turn>", "<end_of_turn>", "<start_of_image>"};
 
 }  // namespace
 

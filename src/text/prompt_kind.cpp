@@ -13,7 +13,8 @@ struct KindName {
   PromptKind kind;
   std::string_view name;
 };
-constexpr KindName kNames[] = {{PromptKind::small, "small"}, {PromptKind::large, "large"}, {PromptKind::gemma3, "gemma3"}};
+constexpr KindName kNames[] = {
+    {PromptKind::small, "small"}, {PromptKind::large, "large"}, {PromptKind::gemma3, "gemma3"}};
 
 // FNV-1a of the Gemma 4 templates without white space and without the block that makes one large.
 constexpr std::uint64_t kGemma4Templates[] = {
@@ -34,9 +35,9 @@ bool cut_out(std::string& text, std::string_view part) {
 }
 
 std::unexpected<Error> unknown(const char* what) {
-  return fail(ErrorCode::unsupported,
-              concat("the checkpoint has ", what, "; name the prompt format with --template small|large|gemma3, or use "
-                     "--raw to continue plain text"));
+  return fail(ErrorCode::unsupported, concat("the checkpoint has ", what,
+                                             "; name the prompt format with --template small|large|gemma3, or use "
+                                             "--raw to continue plain text"));
 }
 
 }  // namespace

@@ -61,16 +61,23 @@ std::string python_quoted(std::string_view text) {
   const char quote = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string out(1, quote);
   for (const char c : text) {
-    if (c == quote || c == '\\') (out += '\\') += c;
-    else if (c == '\n') out += "\\n";
-    else if (c == '\r') out += "\\r";
-    else if (c == '\t') out += "\\t";
-    else out += c;
+    if (c == quote || c == '\\')
+      (out += '\\') += c;
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '\r')
+      out += "\\r";
+    else if (c == '\t')
+      out += "\\t";
+    else
+      out += c;
   }
   return out + quote;
 }
 
-std::string python_repr(const Json& value) { return value.is_string() ? python_quoted(value.get_ref<const std::string&>()) : python_text(value); }
+std::string python_repr(const Json& value) {
+  return value.is_string() ? python_quoted(value.get_ref<const std::string&>()) : python_text(value);
+}
 
 }  // namespace
 
@@ -119,11 +126,13 @@ std::vector<std::pair<std::string_view, const Json*>> dictsort(const Json& objec
   std::vector<std::pair<std::string_view, const Json*>> out;
   if (!object.is_object()) return out;
   for (const auto& entry : object.items()) out.emplace_back(entry.key(), &entry.value());
-  const auto lower = [](unsigned char c) { return c >= 'A' && c <= 'Z' ? static_cast<unsigned char>(c - 'A' + 'a') : c; };
+  const auto lower = [](unsigned char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<unsigned char>(c - 'A' + 'a') : c;
+  };
   std::stable_sort(out.begin(), out.end(), [&](const auto& a, const auto& b) {
-    return std::lexicographical_compare(a.first.begin(), a.first.end(), b.first.begin(), b.first.end(), [&](char x, char y) {
-      return lower(static_cast<unsigned char>(x)) < lower(static_cast<unsigned char>(y));
-    });
+    return std::lexicographical_compare(
+        a.first.begin(), a.first.end(), b.first.begin(), b.first.end(),
+        [&](char x, char y) { return lower(static_cast<unsigned char>(x)) < lower(static_cast<unsigned char>(y)); });
   });
   return out;
 }

@@ -29,8 +29,10 @@ class PromptWriter {
  private:
   PromptWriter& append(std::string_view text, bool markup) {
     if (text.empty()) return *this;
-    if (!segments_.empty() && segments_.back().markup == markup) segments_.back().text += text;
-    else segments_.push_back({std::string(text), markup});
+    if (!segments_.empty() && segments_.back().markup == markup)
+      segments_.back().text += text;
+    else
+      segments_.push_back({std::string(text), markup});
     return *this;
   }
   std::vector<PromptSegment> segments_;

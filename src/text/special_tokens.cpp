@@ -10,17 +10,17 @@ namespace carat::text {
 
 void SpecialTokens::add(std::string_view literal, TokenId id) {
   std::string stored;
-  if (spaces_match_) append_with_spaces(literal, stored);
-  else stored = literal;
+  if (spaces_match_)
+    append_with_spaces(literal, stored);
+  else
+    stored = literal;
   if (stored.empty()) return;
   starts_[static_cast<unsigned char>(stored[0])] = true;
   if (spaces_match_ && stored[0] == ' ') starts_[static_cast<unsigned char>(kMetaSpaceUtf8[0])] = true;
   literals_.emplace_back(std::move(stored), id);
 }
 
-void SpecialTokens::seal() {
-  std::sort(literals_.begin(), literals_.end());
-}
+void SpecialTokens::seal() { std::sort(literals_.begin(), literals_.end()); }
 
 std::optional<SpecialTokens::Match> SpecialTokens::find(std::string_view text, std::size_t from) const {
   if (literals_.empty()) return std::nullopt;
@@ -48,8 +48,12 @@ std::optional<SpecialTokens::Match> SpecialTokens::match_at(std::string_view tex
       std::size_t depth;
       static int order(char c) { return static_cast<unsigned char>(c); }
       int of(const std::string& literal) const { return literal.size() <= depth ? -1 : order(literal[depth]); }
-      bool operator()(const std::pair<std::string, TokenId>& literal, char c) const { return of(literal.first) < order(c); }
-      bool operator()(char c, const std::pair<std::string, TokenId>& literal) const { return order(c) < of(literal.first); }
+      bool operator()(const std::pair<std::string, TokenId>& literal, char c) const {
+        return of(literal.first) < order(c);
+      }
+      bool operator()(char c, const std::pair<std::string, TokenId>& literal) const {
+        return order(c) < of(literal.first);
+      }
     };
     std::tie(first, last) = std::equal_range(first, last, byte, ByByte{depth});
     if (first == last) break;

@@ -49,9 +49,9 @@ struct Tokenizer::Impl {
   std::vector<TokenKind> kinds;
   BpeModel model;
   bool add_space_prefix = false;
-  SpecialTokens special;                   // matched in raw text
-  SpecialTokens special_normalized;        // matched between those, in text with its spaces replaced and its prefix
-  SpecialTokens user_defined;              // matched in text mode too (score-based vocabularies)
+  SpecialTokens special;             // matched in raw text
+  SpecialTokens special_normalized;  // matched between those, in text with its spaces replaced and its prefix
+  SpecialTokens user_defined;        // matched in text mode too (score-based vocabularies)
   std::vector<std::pair<std::string, TokenId>> literals;  // of all special tokens, sorted
   std::optional<TokenId> bos, eos, pad;
 
@@ -76,8 +76,9 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Result<Tokenizer> Tokenizer::from_checkpoint(const formats::Checkpoint& checkpoint) {
   if (checkpoint.format() == formats::Format::gguf) return from_gguf(checkpoint.metadata());
   if (checkpoint.tokenizer_json().empty())
-    return fail(ErrorCode::unsupported, concat(formats::quote(checkpoint.path().string()),
-                                               ": no tokenizer.json; put the model's tokenizer.json into the directory"));
+    return fail(ErrorCode::unsupported,
+                concat(formats::quote(checkpoint.path().string()),
+                       ": no tokenizer.json; put the model's tokenizer.json into the directory"));
   const std::string origin = concat(formats::quote((checkpoint.path() / "tokenizer.json").string()));
   return from_tokenizer_json(checkpoint.tokenizer_json(), checkpoint.tokenizer_config(), origin);
 }
@@ -97,7 +98,9 @@ Result<Tokenizer> Tokenizer::from_tokenizer_json(std::string_view json, const fo
 
 Result<Tokenizer> Tokenizer::build(const TokenizerSource& source) {
   const std::size_t size = source.pieces.size();
-  const auto bad = [&](const auto&... parts) { return fail(ErrorCode::bad_file, concat(source.origin, ": ", parts...)); };
+  const auto bad = [&](const auto&... parts) {
+    return fail(ErrorCode::bad_file, concat(source.origin, ": ", parts...));
+  };
   if (size == 0) return bad("the vocabulary is empty; expected at least one token");
   if (size > (std::size_t{1} << 28)) return bad("the vocabulary has ", size, " tokens; expected at most 2^28");
   if (source.kinds.size() != size)
@@ -139,9 +142,12 @@ Result<Tokenizer> Tokenizer::build(const TokenizerSource& source) {
     impl->pieces.add(piece);
     const auto byte = source.kinds[id] == TokenKind::byte ? byte_of_piece(piece) : std::nullopt;
     printed.clear();
-    if (byte) printed.push_back(static_cast<char>(*byte));
-    else if (source.replace_spaces) append_with_spaces(piece, printed);
-    else printed = piece;
+    if (byte)
+      printed.push_back(static_cast<char>(*byte));
+    else if (source.replace_spaces)
+      append_with_spaces(piece, printed);
+    else
+      printed = piece;
     impl->printed.add(printed);
   }
 
@@ -176,7 +182,8 @@ void Tokenizer::encode(std::string_view text, const EncodeOptions& options, std:
     Impl::split(encoder, impl_->special, text, [&](std::string_view rest) {
       if (impl_->special_normalized.empty()) return plain(rest);
       if (impl_->add_space_prefix) rest = prefixed.emplace_back(concat(kMetaSpaceUtf8, rest));
-      Impl::split(encoder, impl_->special_normalized, rest, [&](std::string_view inner) { encoder.encode(inner, false); });
+      Impl::split(encoder, impl_->special_normalized, rest,
+                  [&](std::string_view inner) { encoder.encode(inner, false); });
     });
   } else if (!impl_->user_defined.empty()) {
     Impl::split(encoder, impl_->user_defined, text, plain);
@@ -196,8 +203,8 @@ Result<std::string> Tokenizer::decode(std::span<const TokenId> ids, bool special
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const TokenId id = ids[i];
     if (id < 0 || id >= vocab_size())
-      return fail(ErrorCode::invalid_argument, concat("decode: id ", id, " at position ", i, " is outside the vocabulary of ",
-                                                      vocab_size(), " tokens"));
+      return fail(ErrorCode::invalid_argument, concat("decode: id ", id, " at position ", i,
+                                                      " is outside the vocabulary of ", vocab_size(), " tokens"));
     const TokenKind token_kind = kind(id);
     if (!special && (token_kind == TokenKind::control || token_kind == TokenKind::unknown)) continue;
     raw.append(bytes(id));

@@ -39,9 +39,9 @@ class Tokenizer {
   /// which key or field is wrong. A checkpoint without a tokenizer is unsupported with a text that says so.
   static Result<Tokenizer> from_checkpoint(const formats::Checkpoint& checkpoint);
 
-  /// The same from the parts: the tokenizer.* keys of a GGUF file; the text of tokenizer.json with tokenizer_config.json
-  /// (null Json when there is none), `origin` naming them in errors; a vocabulary put together by hand. Nothing of the
-  /// arguments is kept.
+  /// The same from the parts: the tokenizer.* keys of a GGUF file; the text of tokenizer.json with
+  /// tokenizer_config.json (null Json when there is none), `origin` naming them in errors; a vocabulary put together by
+  /// hand. Nothing of the arguments is kept.
   static Result<Tokenizer> from_gguf(const formats::GgufMetadata& metadata);
   static Result<Tokenizer> from_tokenizer_json(std::string_view json, const formats::Json& tokenizer_config,
                                                const std::string& origin);
@@ -49,27 +49,28 @@ class Tokenizer {
 
   /// Appends the ids of `text` to `out`. Never fails: any bytes encode, and large inputs stay O(n log n).
   ///
-  /// Equal to the reference (the `tokenizers` library; for score-based vocabularies SentencePiece): without `special` as if
-  /// no added tokens were declared, with it as if the control and user-defined tokens were. Text mode never yields a
-  /// control or unknown token by merging, even if a vocabulary has such merges (none published does). Score-based
-  /// vocabularies match their user-defined pieces (newline runs, "<table>") in text mode too: they are part of the model.
-  /// Ill-formed UTF-8 is encoded as the text with each maximal ill-formed stretch replaced by U+FFFD, which is how the
-  /// reference sees such bytes (Python's errors="replace", Rust's from_utf8_lossy).
+  /// Equal to the reference (the `tokenizers` library; for score-based vocabularies SentencePiece): without `special`
+  /// as if no added tokens were declared, with it as if the control and user-defined tokens were. Text mode never
+  /// yields a control or unknown token by merging, even if a vocabulary has such merges (none published does).
+  /// Score-based vocabularies match their user-defined pieces (newline runs, "<table>") in text mode too: they are part
+  /// of the model. Ill-formed UTF-8 is encoded as the text with each maximal ill-formed stretch replaced by U+FFFD,
+  /// which is how the reference sees such bytes (Python's errors="replace", Rust's from_utf8_lossy).
   void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& out) const;
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
-  /// The text of ids. Byte tokens join to UTF-8; invalid sequences become U+FFFD per byte (the reference replaces all of a
-  /// run of byte tokens when any of it is invalid, which no stream could do). Control and unknown tokens print as their
-  /// literal when `special` is set and as nothing otherwise; user-defined tokens always print. An id outside the
-  /// vocabulary is an error. decode(encode(x)) == x for well-formed x without "▁" (U+2581, which comes back as a space).
+  /// The text of ids. Byte tokens join to UTF-8; invalid sequences become U+FFFD per byte (the reference replaces all
+  /// of a run of byte tokens when any of it is invalid, which no stream could do). Control and unknown tokens print as
+  /// their literal when `special` is set and as nothing otherwise; user-defined tokens always print. An id outside the
+  /// vocabulary is an error. decode(encode(x)) == x for well-formed x without "▁" (U+2581, which comes back as a
+  /// space).
   Result<std::string> decode(std::span<const TokenId> ids, bool special = true) const;
 
   TokenId vocab_size() const;
   TokenKind kind(TokenId id) const;
   /// The piece as stored ("▁the", "<0x0A>", "<bos>").
   std::string_view piece(TokenId id) const;
-  /// The raw bytes an id stands for when printed ("▁" is a space, byte tokens one byte). Both are empty, and the kind is
-  /// `unused`, for an id outside the vocabulary or in a gap of it.
+  /// The raw bytes an id stands for when printed ("▁" is a space, byte tokens one byte). Both are empty, and the kind
+  /// is `unused`, for an id outside the vocabulary or in a gap of it.
   std::string_view bytes(TokenId id) const;
   /// The id of a special literal such as "<|turn>" in this checkpoint, whatever its number.
   std::optional<TokenId> find_special(std::string_view literal) const;

@@ -51,7 +51,8 @@ class Reader {
   Result<void> read_pieces() {
     auto pieces = metadata_.texts("tokenizer.ggml.tokens");
     if (!pieces) return forward(pieces);
-    if (!*pieces) return problem(ErrorCode::bad_file, "no tokenizer.ggml.tokens; expected the pieces of the vocabulary");
+    if (!*pieces)
+      return problem(ErrorCode::bad_file, "no tokenizer.ggml.tokens; expected the pieces of the vocabulary");
     source_.pieces = std::move(**pieces);
     return {};
   }
@@ -64,18 +65,30 @@ class Reader {
       return problem(ErrorCode::bad_file,
                      "no tokenizer.ggml.token_type; expected one type for each token, else no control token is known");
     if ((*types)->size() != size)
-      return problem(ErrorCode::bad_file, "tokenizer.ggml.token_type has ", (*types)->size(), " entries; expected ", size,
-                     ", one for each of tokenizer.ggml.tokens");
+      return problem(ErrorCode::bad_file, "tokenizer.ggml.token_type has ", (*types)->size(), " entries; expected ",
+                     size, ", one for each of tokenizer.ggml.tokens");
     source_.kinds.reserve(size);
     for (std::size_t id = 0; id < size; ++id) {
       switch ((**types)[id]) {  // llama.cpp, enum llama_token_type
         case 0:
-        case 1: source_.kinds.push_back(TokenKind::normal); break;
-        case 2: source_.kinds.push_back(TokenKind::unknown); break;
-        case 3: source_.kinds.push_back(TokenKind::control); break;
-        case 4: source_.kinds.push_back(TokenKind::user_defined); break;
-        case 5: source_.kinds.push_back(TokenKind::unused); break;
-        case 6: source_.kinds.push_back(TokenKind::byte); break;
+        case 1:
+          source_.kinds.push_back(TokenKind::normal);
+          break;
+        case 2:
+          source_.kinds.push_back(TokenKind::unknown);
+          break;
+        case 3:
+          source_.kinds.push_back(TokenKind::control);
+          break;
+        case 4:
+          source_.kinds.push_back(TokenKind::user_defined);
+          break;
+        case 5:
+          source_.kinds.push_back(TokenKind::unused);
+          break;
+        case 6:
+          source_.kinds.push_back(TokenKind::byte);
+          break;
         default:
           return problem(ErrorCode::bad_file, "tokenizer.ggml.token_type of token ", id, " is ", (**types)[id],
                          "; expected 0 to 6");
@@ -88,13 +101,14 @@ class Reader {
   Result<void> read_merges() {
     auto merges = metadata_.texts("tokenizer.ggml.merges");
     if (!merges) return forward(merges);
-    if (!*merges) return problem(ErrorCode::bad_file, "no tokenizer.ggml.merges; expected them with this tokenizer model");
+    if (!*merges)
+      return problem(ErrorCode::bad_file, "no tokenizer.ggml.merges; expected them with this tokenizer model");
     source_.merges.reserve((*merges)->size());
     for (const std::string_view merge : **merges) {
       const auto space = merge.find(' ', 1);
       if (space == merge.npos || space + 1 == merge.size())
-        return problem(ErrorCode::bad_file, "tokenizer.ggml.merges: merge ", source_.merges.size(), " is ", quote(merge),
-                       "; expected two pieces with a space between");
+        return problem(ErrorCode::bad_file, "tokenizer.ggml.merges: merge ", source_.merges.size(), " is ",
+                       quote(merge), "; expected two pieces with a space between");
       source_.merges.push_back({merge.substr(0, space), merge.substr(space + 1)});
     }
     return {};
@@ -125,7 +139,8 @@ class Reader {
       }
       for (TokenId i = 0; i < size; ++i) {
         const auto kind = source_.kinds[static_cast<std::size_t>(i)];
-        if ((kind == TokenKind::control || kind == TokenKind::unknown) && source_.pieces[static_cast<std::size_t>(i)] == usual)
+        if ((kind == TokenKind::control || kind == TokenKind::unknown) &&
+            source_.pieces[static_cast<std::size_t>(i)] == usual)
           to = i;
       }
       return {};

@@ -1,5 +1,6 @@
-// Reads a tokenizer from tokenizer.json, the format of the `tokenizers` library: byte-pair encoding with the normalizer,
-// pre-tokenizer and added tokens of the Gemma family. Anything that would change ids in another way is refused by name.
+// Reads a tokenizer from tokenizer.json, the format of the `tokenizers` library: byte-pair encoding with the
+// normalizer, pre-tokenizer and added tokens of the Gemma family. Anything that would change ids in another way is
+// refused by name.
 #include <algorithm>
 #include <limits>
 
@@ -29,12 +30,18 @@ std::string_view text_of(const Json& json) { return json.get_ref<const std::stri
 /// "an object", "the number 3": what stands where something else was expected.
 std::string describe(const Json& json) {
   switch (json.type()) {
-    case Json::value_t::null: return "null";
-    case Json::value_t::object: return "an object";
-    case Json::value_t::array: return "an array";
-    case Json::value_t::string: return quote(text_of(json));
-    case Json::value_t::boolean: return json.get<bool>() ? "true" : "false";
-    default: return concat("the number ", json.dump());
+    case Json::value_t::null:
+      return "null";
+    case Json::value_t::object:
+      return "an object";
+    case Json::value_t::array:
+      return "an array";
+    case Json::value_t::string:
+      return quote(text_of(json));
+    case Json::value_t::boolean:
+      return json.get<bool>() ? "true" : "false";
+    default:
+      return concat("the number ", json.dump());
   }
 }
 
@@ -49,7 +56,8 @@ class Reader {
   Result<TokenizerSource> read() {
     if (!document_.is_object()) return bad("holds ", describe(document_), "; expected an object");
     model_ = member(document_, "model");
-    if (model_ == nullptr || !model_->is_object()) return bad("no object \"model\"; expected the byte-pair vocabulary there");
+    if (model_ == nullptr || !model_->is_object())
+      return bad("no object \"model\"; expected the byte-pair vocabulary there");
     Result<void> done = read_model_options();
     if (done) done = read_vocabulary();
     if (done) done = read_added_tokens();
@@ -116,7 +124,8 @@ class Reader {
     if (vocab == nullptr || !vocab->is_object()) return bad("no object model.vocab; expected pieces with their ids");
     for (const auto& [piece, id] : vocab->items()) {
       if (!is_sensible_id(id, vocab->size()))
-        return bad("model.vocab gives ", quote(piece), " the id ", describe(id), "; expected ids from 0 without large gaps");
+        return bad("model.vocab gives ", quote(piece), " the id ", describe(id),
+                   "; expected ids from 0 without large gaps");
       const auto index = id.get<std::size_t>();
       if (index < source_.pieces.size() && source_.kinds[index] != TokenKind::unused)
         return bad("model.vocab gives ", quote(piece), " and ", quote(source_.pieces[index]), " the same id ", index);
@@ -216,7 +225,8 @@ class Reader {
     }
     const Json* pattern = member(normalizer, "pattern");
     const Json* content = member(normalizer, "content");
-    if (type != nullptr && *type == "Replace" && is_space(pattern) && content != nullptr && *content == kMetaSpaceUtf8) {
+    if (type != nullptr && *type == "Replace" && is_space(pattern) && content != nullptr &&
+        *content == kMetaSpaceUtf8) {
       source_.replace_spaces = true;
       return {};
     }
@@ -247,7 +257,8 @@ class Reader {
     const bool inverted = invert != nullptr && *invert != false;
     if (type != nullptr && *type == "Split" && is_space(member(*pre, "pattern")) && !inverted && source_.replace_spaces)
       return {};
-    return unsupported("pre_tokenizer ", shorten(*pre), "; expected none, or a Split at spaces after they are replaced");
+    return unsupported("pre_tokenizer ", shorten(*pre),
+                       "; expected none, or a Split at spaces after they are replaced");
   }
 
   // tokenizer_config.json names the tokens; without it they have the family's names.
@@ -261,7 +272,8 @@ class Reader {
           return bad("tokenizer_config.json gives ", quote(key), " as ", describe(*value), "; expected a text");
         to = find(text_of(*value));
         if (!to)
-          return bad("tokenizer_config.json gives ", quote(key), " as ", describe(*value), ", which is no token of this file");
+          return bad("tokenizer_config.json gives ", quote(key), " as ", describe(*value),
+                     ", which is no token of this file");
         return {};
       }
       to = find(usual);

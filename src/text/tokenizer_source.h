@@ -21,7 +21,7 @@ struct SpecialLiteral {
 
 /// Views point into the file's bytes or into `document`.
 struct TokenizerSource {
-  std::string origin;  ///< path and part, for messages: gguf "m.gguf"
+  std::string origin;                    ///< path and part, for messages: gguf "m.gguf"
   std::vector<std::string_view> pieces;  ///< by id, UTF-8; empty for an id that nothing has
   std::vector<TokenKind> kinds;          ///< by id
   /// Merge rules "left right" by rank, when the vocabulary has them; otherwise `scores` by id.
@@ -50,7 +50,7 @@ struct TokenizerSource {
 Result<TokenizerSource> read_gguf_tokenizer(const formats::GgufMetadata& metadata);
 
 /// From the text of tokenizer.json, and tokenizer_config.json (or null) for the names of BOS, EOS and padding.
-Result<TokenizerSource> read_huggingface_tokenizer(std::string_view tokenizer_json, const formats::Json& tokenizer_config,
-                                                   const std::string& origin);
+Result<TokenizerSource> read_huggingface_tokenizer(std::string_view tokenizer_json,
+                                                   const formats::Json& tokenizer_config, const std::string& origin);
 
 }  // namespace carat::text

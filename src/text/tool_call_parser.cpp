@@ -195,7 +195,9 @@ class Reader {
   bool begins_key(std::size_t i) const {
     while (i < text_.size() && (text_[i] == ' ' || text_[i] == '\n')) ++i;
     const std::size_t begin = i;
-    while (i < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[i])) || text_[i] == '_' || text_[i] == '-')) ++i;
+    while (i < text_.size() &&
+           (std::isalnum(static_cast<unsigned char>(text_[i])) || text_[i] == '_' || text_[i] == '-'))
+      ++i;
     return i > begin && i < text_.size() && text_[i] == ':';
   }
 
@@ -220,7 +222,8 @@ class Reader {
   }
 
   static std::string_view trim_end(std::string_view text) {
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\n' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\n' || text.back() == '\t' || text.back() == '\r'))
+      text.remove_suffix(1);
     return text;
   }
 

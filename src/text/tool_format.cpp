@@ -97,8 +97,10 @@ void write_property(PromptWriter& out, std::string_view key, const Json& schema)
     out.markup("properties:{");
     const Json& properties = get(schema, "properties");
     // Without properties the schema's own further keywords stand in for them.
-    if (properties.is_object()) write_parameters(out, properties, false);
-    else write_parameters(out, schema, true);
+    if (properties.is_object())
+      write_parameters(out, properties, false);
+    else
+      write_parameters(out, schema, true);
     out.markup("}");
     if (truthy(get(schema, "required"))) {
       separate();
@@ -139,8 +141,10 @@ void write_value(PromptWriter& out, const Json& value, bool quote_keys) {
     for (const auto& [key, entry] : dictsort(value)) {
       if (!first) out.markup(",");
       first = false;
-      if (quote_keys) write_quoted(out, key);
-      else out.user(key);
+      if (quote_keys)
+        write_quoted(out, key);
+      else
+        out.user(key);
       out.markup(":");
       write_value(out, *entry, quote_keys);
     }

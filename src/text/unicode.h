@@ -1,5 +1,6 @@
 // UTF-8 as the tokenizer reads it: one code point at a time, with the standard replacement of ill-formed sequences.
-// The rule is the one of Python's errors="replace" and Rust's from_utf8_lossy, so whole files compare with the reference.
+// The rule is the one of Python's errors="replace" and Rust's from_utf8_lossy, so whole files compare with the
+// reference.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,8 @@ inline constexpr char32_t kReplacement = 0xFFFD;
 inline constexpr char32_t kMetaSpace = 0x2581;  ///< "▁", what SentencePiece vocabularies hold instead of a space
 inline constexpr std::string_view kMetaSpaceUtf8 = "\xE2\x96\x81";
 
-/// One step through UTF-8 text. `bytes` is how far to go on; an ill-formed stretch (a maximal subpart of a sequence, or a
-/// byte that starts none: Unicode 15, section 3.9, table 3-8) has value U+FFFD and `valid` unset.
+/// One step through UTF-8 text. `bytes` is how far to go on; an ill-formed stretch (a maximal subpart of a sequence, or
+/// a byte that starts none: Unicode 15, section 3.9, table 3-8) has value U+FFFD and `valid` unset.
 struct CodePoint {
   char32_t value = 0;
   std::uint32_t bytes = 0;

@@ -1,12 +1,13 @@
-// Writes a checkpoint of a published size as a sparse file: real configuration, real tensor names and shapes, no bytes on
-// disk. Opening, inspecting and planning memory then run on the real sizes without the weights.
+// Writes a checkpoint of a published size as a sparse file: real configuration, real tensor names and shapes, no bytes
+// on disk. Opening, inspecting and planning memory then run on the real sizes without the weights.
 #pragma once
+
+#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace carat::test {
@@ -53,16 +54,19 @@ class FullSizeCheckpoint {
       types += std::string(i ? "," : "") + ((i + 1) % s.pattern ? "\"sliding_attention\"" : "\"full_attention\"");
     }
     std::string text = R"({"model_type":"gemma4","text_config":{"model_type":"gemma4_text","vocab_size":262144,)"
-                       R"("hidden_size":)" + n(s.hidden) + R"(,"intermediate_size":)" + n(s.mlp) +
-                       R"(,"num_hidden_layers":)" + n(s.layers) + R"(,"num_attention_heads":)" + n(s.heads) +
-                       R"(,"num_key_value_heads":)" + n(s.kv_sliding) + R"(,"head_dim":256,"global_head_dim":512)" +
-                       R"(,"sliding_window":)" + n(s.window) + R"(,"max_position_embeddings":)" + n(s.max_positions) +
-                       R"(,"num_kv_shared_layers":)" + n(s.shared) + R"(,"hidden_size_per_layer_input":)" + n(s.ple) +
+                       R"("hidden_size":)" +
+                       n(s.hidden) + R"(,"intermediate_size":)" + n(s.mlp) + R"(,"num_hidden_layers":)" + n(s.layers) +
+                       R"(,"num_attention_heads":)" + n(s.heads) + R"(,"num_key_value_heads":)" + n(s.kv_sliding) +
+                       R"(,"head_dim":256,"global_head_dim":512)" + R"(,"sliding_window":)" + n(s.window) +
+                       R"(,"max_position_embeddings":)" + n(s.max_positions) + R"(,"num_kv_shared_layers":)" +
+                       n(s.shared) + R"(,"hidden_size_per_layer_input":)" + n(s.ple) +
                        R"(,"vocab_size_per_layer_input":262144,"final_logit_softcapping":30.0,"rms_norm_eps":1e-6)" +
-                       R"(,"use_double_wide_mlp":)" + (s.double_wide ? "true" : "false") + R"(,"layer_types":[)" + types + "]";
+                       R"(,"use_double_wide_mlp":)" + (s.double_wide ? "true" : "false") + R"(,"layer_types":[)" +
+                       types + "]";
     if (s.k_eq_v) text += R"(,"attention_k_eq_v":true,"num_global_key_value_heads":)" + n(s.kv_full);
     if (s.experts) {
-      text += R"(,"enable_moe_block":true,"num_experts":)" + n(s.experts) + R"(,"top_k_experts":8,"moe_intermediate_size":704)";
+      text += R"(,"enable_moe_block":true,"num_experts":)" + n(s.experts) +
+              R"(,"top_k_experts":8,"moe_intermediate_size":704)";
     }
     std::ofstream(path_ / "config.json") << text << "}}";
   }
@@ -93,8 +97,8 @@ class FullSizeCheckpoint {
       const bool full = (i + 1) % s.pattern == 0, owns = i < s.layers - s.shared;
       const std::int64_t d = full ? 512 : 256, kv = full ? s.kv_full : s.kv_sliding;
       const std::int64_t mlp = s.double_wide && !owns ? 2 * s.mlp : s.mlp;
-      for (const char* norm : {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
-                               "post_feedforward_layernorm"}) {
+      for (const char* norm :
+           {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"}) {
         tensor(l + norm + ".weight", {s.hidden});
       }
       tensor(l + "self_attn.q_proj.weight", {s.heads * d, s.hidden});
@@ -119,8 +123,8 @@ class FullSizeCheckpoint {
         tensor(l + "router.per_expert_scale", {s.experts});
         tensor(l + "experts.gate_up_proj", {s.experts, 1408, s.hidden});
         tensor(l + "experts.down_proj", {s.experts, s.hidden, 704});
-        for (const char* norm : {"pre_feedforward_layernorm_2", "post_feedforward_layernorm_1",
-                                 "post_feedforward_layernorm_2"}) {
+        for (const char* norm :
+             {"pre_feedforward_layernorm_2", "post_feedforward_layernorm_1", "post_feedforward_layernorm_2"}) {
           tensor(l + norm + ".weight", {s.hidden});
         }
       }

@@ -14,24 +14,38 @@ using Parts = std::map<std::string, std::int64_t>;
 // Counted by instantiating each reference model without memory (towers and projectors left out).
 const std::map<std::string, Parts> kParameters = {
     {"E2B",
-     {{"embedding", 402653184}, {"per-layer embedding table", 2348810240}, {"per-layer model projection", 13762816},
-      {"per-layer gates", 27525120}, {"attention", 278412288}, {"dense MLP", 1557135360}, {"norms", 270336}}},
+     {{"embedding", 402653184},
+      {"per-layer embedding table", 2348810240},
+      {"per-layer model projection", 13762816},
+      {"per-layer gates", 27525120},
+      {"attention", 278412288},
+      {"dense MLP", 1557135360},
+      {"norms", 270336}}},
     {"E4B",
-     {{"embedding", 671088640}, {"per-layer embedding table", 2818572288}, {"per-layer model projection", 27525376},
-      {"per-layer gates", 55050240}, {"attention", 587222272}, {"dense MLP", 3303014400}, {"norms", 540160}}},
-    {"12B",
-     {{"embedding", 1006632960}, {"attention", 2406510592}, {"dense MLP", 8493465600}, {"norms", 741120}}},
+     {{"embedding", 671088640},
+      {"per-layer embedding table", 2818572288},
+      {"per-layer model projection", 27525376},
+      {"per-layer gates", 55050240},
+      {"attention", 587222272},
+      {"dense MLP", 3303014400},
+      {"norms", 540160}}},
+    {"12B", {{"embedding", 1006632960}, {"attention", 2406510592}, {"dense MLP", 8493465600}, {"norms", 741120}}},
     {"26B-A4B",
-     {{"embedding", 738197504}, {"attention", 1110197760}, {"dense MLP", 535265280}, {"experts", 22837985280},
-      {"router", 10901760}, {"norms", 594176}}},
-    {"31B",
-     {{"embedding", 1409286144}, {"attention", 8477772800}, {"dense MLP", 20808990720}, {"norms", 1295616}}},
+     {{"embedding", 738197504},
+      {"attention", 1110197760},
+      {"dense MLP", 535265280},
+      {"experts", 22837985280},
+      {"router", 10901760},
+      {"norms", 594176}}},
+    {"31B", {{"embedding", 1409286144}, {"attention", 8477772800}, {"dense MLP", 20808990720}, {"norms", 1295616}}},
 };
 
 // Cache bytes per position of the window part and of the full part, 16 bit.
-const std::map<std::string, std::pair<std::int64_t, std::int64_t>> kCacheBytes = {
-    {"E2B", {12288, 6144}}, {"E4B", {40960, 16384}}, {"12B", {327680, 16384}}, {"26B-A4B", {204800, 20480}},
-    {"31B", {819200, 81920}}};
+const std::map<std::string, std::pair<std::int64_t, std::int64_t>> kCacheBytes = {{"E2B", {12288, 6144}},
+                                                                                  {"E4B", {40960, 16384}},
+                                                                                  {"12B", {327680, 16384}},
+                                                                                  {"26B-A4B", {204800, 20480}},
+                                                                                  {"31B", {819200, 81920}}};
 
 TEST(Inspect, ParameterCountsOfThePublishedSizes) {
   for (const test::FullSize& size : test::full_sizes()) {

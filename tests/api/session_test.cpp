@@ -224,7 +224,8 @@ TEST_F(SessionTest, ATurnRendersAndGenerates) {
 
 class TraceTest : public SessionTest {
  protected:
-  std::filesystem::path out_ = std::filesystem::temp_directory_path() / ("carat-trace-" + std::to_string(getpid()) + ".safetensors");
+  std::filesystem::path out_ =
+      std::filesystem::temp_directory_path() / ("carat-trace-" + std::to_string(getpid()) + ".safetensors");
   ~TraceTest() override {
     std::error_code ignored;
     std::filesystem::remove(out_, ignored);

@@ -1,5 +1,5 @@
-// The pool runs every index exactly once, whatever the sizes, after sleeping, under concurrent callers and with more threads
-// than cores; and what a loop wrote is visible to its caller.
+// The pool runs every index exactly once, whatever the sizes, after sleeping, under concurrent callers and with more
+// threads than cores; and what a loop wrote is visible to its caller.
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
@@ -23,11 +23,13 @@ TEST(ThreadPool, RunsEveryIndexOnceInPiecesOfAtMostTheGrain) {
         std::vector<int> seen(static_cast<std::size_t>(count), 0);
         std::atomic<bool> in_bounds{true};
         pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
-          if (begin < 0 || begin >= end || end > count || end - begin > grain || thread < 0 || thread >= threads) in_bounds = false;
+          if (begin < 0 || begin >= end || end > count || end - begin > grain || thread < 0 || thread >= threads)
+            in_bounds = false;
           for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
         });
         EXPECT_TRUE(in_bounds) << threads << " threads, " << count << " by " << grain;
-        EXPECT_EQ(seen, std::vector<int>(static_cast<std::size_t>(count), 1)) << threads << " threads, " << count << " by " << grain;
+        EXPECT_EQ(seen, std::vector<int>(static_cast<std::size_t>(count), 1))
+            << threads << " threads, " << count << " by " << grain;
       }
     }
   }

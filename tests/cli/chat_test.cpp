@@ -22,11 +22,14 @@ std::vector<std::string> chat_arguments() {
 TEST(Chat, AnswersEveryLineOfAPipe) {
   const Folder folder;
   const std::string saved = folder / "saved.json";
-  const Finished result = run(chat_arguments(), "the\n/system Be brief\nworld \\\nand\n\"\"\"\n/on\n\n two\"\"\"\n/save " + saved + "\n");
+  const Finished result =
+      run(chat_arguments(), "the\n/system Be brief\nworld \\\nand\n\"\"\"\n/on\n\n two\"\"\"\n/save " + saved + "\n");
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.out, "eeeee\neeeee\neeeee\n");
-  EXPECT_EQ(Json::parse(read_whole(saved)),
-            Json::parse(R"([{"role":"system","content":"Be brief"},{"role":"user","content":"the"},{"role":"assistant","content":"eeeee"},
+  EXPECT_EQ(
+      Json::parse(read_whole(saved)),
+      Json::parse(
+          R"([{"role":"system","content":"Be brief"},{"role":"user","content":"the"},{"role":"assistant","content":"eeeee"},
               {"role":"user","content":"world \nand"},{"role":"assistant","content":"eeeee"},
               {"role":"user","content":"/on\n\n two"},{"role":"assistant","content":"eeeee"}])"));
   // What was saved is a conversation for the other commands, and for another chat.
@@ -42,13 +45,15 @@ TEST(Chat, AnswersEveryLineOfAPipe) {
 TEST(Chat, CommandsAreCheckedAndResetForgets) {
   const Folder folder;
   const std::string saved = folder / "saved.json";
-  const Finished result = run(chat_arguments(), "the\n/reset\n/dance\n/think maybe\n/think\n/think off\n/save\n /a\n/save " + saved + "\n");
+  const Finished result =
+      run(chat_arguments(), "the\n/reset\n/dance\n/think maybe\n/think\n/think off\n/save\n /a\n/save " + saved + "\n");
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.err.find("carat: error: /dance: no such command"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("carat: error: /think: \"maybe\" is neither on nor off"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("The model thinks before it answers."), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("/save: give a file name"), std::string::npos) << result.err;
-  EXPECT_EQ(Json::parse(read_whole(saved)), Json::parse(R"([{"role":"user","content":" /a"},{"role":"assistant","content":"eeeee"}])"));
+  EXPECT_EQ(Json::parse(read_whole(saved)),
+            Json::parse(R"([{"role":"user","content":" /a"},{"role":"assistant","content":"eeeee"}])"));
 }
 
 TEST(Chat, AScriptEndsAtTheFirstFailure) {
@@ -77,7 +82,8 @@ TEST(Chat, AtATerminal) {
   EXPECT_EQ(result.code, 0) << result.out;
   // Two messages were answered: the dropped line was none, the paste was one.
   std::size_t answers = 0;
-  for (auto at = result.out.find("eeeee\r\n"); at != std::string::npos; at = result.out.find("eeeee\r\n", at + 1)) ++answers;
+  for (auto at = result.out.find("eeeee\r\n"); at != std::string::npos; at = result.out.find("eeeee\r\n", at + 1))
+    ++answers;
   EXPECT_EQ(answers, 2u) << result.out;
 }
 

@@ -1,8 +1,8 @@
 // The small parts of the program that need no model: numbers as text, tables, strict option values, id lists, JSON, the
 // text a terminal may see, progress lines, and the printer of answers.
-#include <CLI/CLI.hpp>
 #include <gtest/gtest.h>
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -72,7 +72,8 @@ TEST(IdList, ReadsWhatTheProgramPrints) {
     EXPECT_EQ(*read, ids) << text;
   }
   EXPECT_EQ(read_ids(" \n", "text").value(), std::vector<TokenId>{});
-  for (const std::string text : {"2 x", "-1", "2147483648", "2.5", "[2,-1]", "[2.5]", "[\"2\"]", "{\"id\":[2]}", "{\"ids\":2}", "[2", "9259z"}) {
+  for (const std::string text :
+       {"2 x", "-1", "2147483648", "2.5", "[2,-1]", "[2.5]", "[\"2\"]", "{\"id\":[2]}", "{\"ids\":2}", "[2", "9259z"}) {
     EXPECT_FALSE(read_ids(text, "text")) << text;
   }
 }
@@ -82,28 +83,40 @@ TEST(Input, JsonHasLimitsAndPlainErrors) {
   EXPECT_FALSE(parse_json(std::string(100000, '['), "x"));
   auto broken = parse_json("[1,", "file.json");
   ASSERT_FALSE(broken);
-  EXPECT_TRUE(broken.error().message.starts_with("file.json: not valid JSON: parse error at")) << broken.error().message;
+  EXPECT_TRUE(broken.error().message.starts_with("file.json: not valid JSON: parse error at"))
+      << broken.error().message;
   // What is printed always parses, whatever bytes it holds.
-  EXPECT_EQ(dump_json({{"text", "a\xff" "b"}}), "{\"text\":\"a\xef\xbf\xbd" "b\"}");
+  EXPECT_EQ(dump_json({{"text",
+                        "a\xff"
+                        "b"}}),
+            "{\"text\":\"a\xef\xbf\xbd"
+            "b\"}");
 }
 
 TEST(Input, Utf8) {
-  for (const std::string good : {"", "a", "é", "€", "😀", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"}) EXPECT_TRUE(check_utf8(good, "x"));
-  for (const std::string bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xff", "\xe2\x82"}) {
+  for (const std::string good : {"", "a", "é", "€", "😀", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"})
+    EXPECT_TRUE(check_utf8(good, "x"));
+  for (const std::string bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
+                                "\xf4\x90\x80\x80", "\xff", "\xe2\x82"}) {
     EXPECT_FALSE(check_utf8("ok" + bad, "x"));
   }
   EXPECT_NE(check_utf8("ok\xff", "the prompt").error().message.find("offset 2"), std::string::npos);
 }
 
 TEST(Output, MessagesStayOnOneLine) {
-  EXPECT_EQ(one_line("a\nb\x1b[2J\xc2\x9b" "é"), "a\\nb\\x1b[2J\\x9bé");
+  EXPECT_EQ(one_line("a\nb\x1b[2J\xc2\x9b"
+                     "é"),
+            "a\\nb\\x1b[2J\\x9bé");
 }
 
 TEST(Terminal, GeneratedTextCannotControlIt) {
   EXPECT_EQ(displayable("a\tb\nc"), "a\tb\nc");
   EXPECT_EQ(displayable("\x1b]0;title\x07"), "^[]0;title^G");
   EXPECT_EQ(displayable("a\r\nb\x7f"), "a\nb^?");
-  EXPECT_EQ(displayable("\xc2\x9b" "2J é"), "\xef\xbf\xbd" "2J é");
+  EXPECT_EQ(displayable("\xc2\x9b"
+                        "2J é"),
+            "\xef\xbf\xbd"
+            "2J é");
 }
 
 TEST(ProgressBar, ShowsShareRateAndTimeLeft) {
@@ -120,7 +133,8 @@ TEST(ProgressBar, ShowsShareRateAndTimeLeft) {
   const ProgressBar loading("Loading", "", terminal);
   EXPECT_EQ(loading.line({1, 4, 30.0, ""}, 0, 43), "Loading [██░░░░░░░░] 25 %  1 min 30 s left");
   for (int width = 1; width < 120; ++width) {
-    EXPECT_LT(display_width(loading.line({1, 4, 30.0, "détail"}, 0, width)), static_cast<std::size_t>(std::max(width, 2)));
+    EXPECT_LT(display_width(loading.line({1, 4, 30.0, "détail"}, 0, width)),
+              static_cast<std::size_t>(std::max(width, 2)));
   }
 }
 
@@ -150,7 +164,8 @@ GenerationEvent call_event(std::string name, std::string arguments) {
 
 using Kind = GenerationEvent::Kind;
 const std::vector<GenerationEvent> kThoughtThenAnswer = {event(Kind::thought, "Let me "), event(Kind::thought, "see."),
-                                                         event(Kind::content, "It is\x1b[1m "), event(Kind::content, "4")};
+                                                         event(Kind::content, "It is\x1b[1m "),
+                                                         event(Kind::content, "4")};
 
 TEST(AnswerPrinter, PipeReceivesTheContentAlone) {
   EXPECT_EQ(printed({}, false, kThoughtThenAnswer), "It is\x1b[1m 4\n");
@@ -173,12 +188,14 @@ TEST(AnswerPrinter, WithoutColourTheThoughtIsNamed) {
 }
 
 TEST(AnswerPrinter, CallsAreJsonLinesInAPipe) {
-  const std::vector<GenerationEvent> events = {event(Kind::content, "I look."), call_event("get", "{\"city\":\"Bern\"}"),
-                                               call_event("get", "{}")};
+  const std::vector<GenerationEvent> events = {event(Kind::content, "I look."),
+                                               call_event("get", "{\"city\":\"Bern\"}"), call_event("get", "{}")};
   EXPECT_EQ(printed({}, false, events),
             "I look.\n"
-            R"({"id":"call_1","type":"function","function":{"name":"get","arguments":"{\"city\":\"Bern\"}"}})" "\n"
-            R"({"id":"call_2","type":"function","function":{"name":"get","arguments":"{}"}})" "\n");
+            R"({"id":"call_1","type":"function","function":{"name":"get","arguments":"{\"city\":\"Bern\"}"}})"
+            "\n"
+            R"({"id":"call_2","type":"function","function":{"name":"get","arguments":"{}"}})"
+            "\n");
   Terminal terminal;
   terminal.present = true;
   terminal.utf8 = true;
@@ -200,7 +217,8 @@ TEST(AnswerReport, RatesCountWhatWasComputed) {
   options.max_tokens = 11;
   const auto lines = answer_statistics(answer, options, 0.5, 1000);
   ASSERT_EQ(lines.size(), 2u);
-  EXPECT_EQ(lines[0], "loaded in 0.50 s; prompt 100 tokens (60 reused) in 2.00 s (20.0/s); answer 11 tokens in 5.00 s (2.0/s)");
+  EXPECT_EQ(lines[0],
+            "loaded in 0.50 s; prompt 100 tokens (60 reused) in 2.00 s (20.0/s); answer 11 tokens in 5.00 s (2.0/s)");
   EXPECT_TRUE(lines[1].starts_with("ended: -n 11 reached; memory ")) << lines[1];
   EXPECT_TRUE(lines[1].ends_with("; seed 7")) << lines[1];
   EXPECT_GT(peak_memory_bytes(), 1 << 20);

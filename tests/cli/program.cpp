@@ -34,7 +34,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 // Replaces the child with the program; only async-signal-safe calls.
 [[noreturn]] void become_carat(char* const* arguments, char* const* environment) {
-  // Whoever runs the tests may ignore interrupts (a shell does for its background jobs); the program must not inherit it.
+  // Whoever runs the tests may ignore interrupts (a shell does for its background jobs); the program must not inherit
+  // it.
   ::signal(SIGINT, SIG_DFL);
   ::execve(CARAT_PROGRAM, arguments, environment);
   ::_exit(125);
@@ -52,7 +53,8 @@ struct Prepared {
 
 int finish(pid_t child) {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -70,7 +72,8 @@ Finished run(const Start& start) {
   ::signal(SIGPIPE, SIG_IGN);  // the program may end before it read its input
   Prepared prepared(start);
   std::array<int, 2> in{}, out{}, err{};
-  if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0 || ::pipe2(err.data(), O_CLOEXEC) != 0) {
+  if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0 ||
+      ::pipe2(err.data(), O_CLOEXEC) != 0) {
     throw std::runtime_error("cannot make pipes");
   }
   const pid_t child = ::fork();
@@ -95,15 +98,19 @@ Finished run(const Start& start) {
       in_open = false;
     }
     const bool write_more = in_open && written < start.input.size();
-    std::array<pollfd, 3> waits = {{{out_open ? out[0] : -1, POLLIN, 0}, {err_open ? err[0] : -1, POLLIN, 0}, {write_more ? in[1] : -1, POLLOUT, 0}}};
+    std::array<pollfd, 3> waits = {{{out_open ? out[0] : -1, POLLIN, 0},
+                                    {err_open ? err[0] : -1, POLLIN, 0},
+                                    {write_more ? in[1] : -1, POLLOUT, 0}}};
     ::poll(waits.data(), waits.size(), 100);
     if (waits[0].revents != 0) out_open = read_some(out[0], finished.out);
     if (waits[1].revents != 0) err_open = read_some(err[0], finished.err);
     if (waits[2].revents != 0) {
       const std::size_t step = std::min<std::size_t>(start.input.size() - written, 4096);
       const ssize_t count = ::write(in[1], start.input.data() + written, step);
-      if (count > 0) written += static_cast<std::size_t>(count);
-      else if (errno != EINTR) written = start.input.size();
+      if (count > 0)
+        written += static_cast<std::size_t>(count);
+      else if (errno != EINTR)
+        written = start.input.size();
     }
     const bool due = start.interrupt_at_once ? Clock::now() > begin + kShortly : !finished.out.empty();
     if (!interrupted && due) {

@@ -1,5 +1,5 @@
-// Starts the carat program as a person or a script would, and gathers what it printed and how it ended. Every start has a
-// time limit, so a hang is a failure and not a stuck test run.
+// Starts the carat program as a person or a script would, and gathers what it printed and how it ended. Every start has
+// a time limit, so a hang is a failure and not a stuck test run.
 #pragma once
 
 #include <filesystem>
@@ -11,17 +11,17 @@
 namespace carat::tests {
 
 struct Finished {
-  int code = -1;       ///< exit code; 128 + number for a signal, as shells count
-  std::string out;     ///< standard output; in a terminal, everything shown
-  std::string err;     ///< standard error; empty in a terminal
-  bool hung = false;   ///< killed after the time limit
+  int code = -1;      ///< exit code; 128 + number for a signal, as shells count
+  std::string out;    ///< standard output; in a terminal, everything shown
+  std::string err;    ///< standard error; empty in a terminal
+  bool hung = false;  ///< killed after the time limit
 };
 
 struct Start {
   std::vector<std::string> arguments;
-  std::string input;                  ///< piped into standard input, which then ends
-  bool keep_input_open = false;       ///< standard input never ends
-  std::string out_path;               ///< standard output goes to this file instead of being gathered
+  std::string input;             ///< piped into standard input, which then ends
+  bool keep_input_open = false;  ///< standard input never ends
+  std::string out_path;          ///< standard output goes to this file instead of being gathered
   std::vector<std::string> environment = {"TERM=xterm", "LC_ALL=C.UTF-8"};
   /// Ctrl-C is sent once: at the first byte of output, or shortly after the start.
   bool interrupt = false;

@@ -46,7 +46,8 @@ TEST(Run, ThePipeIsThePromptByteForByte) {
   EXPECT_EQ(run_model({"--raw", "-n", "12", "--temp", "0"}, "the world").out, run_model(kRaw).out);
   const Json with_break = run_json({"--raw", "-n", "1", "--temp", "0"}, "the world\n");
   const Json without = run_json({"--raw", "-n", "1", "--temp", "0"}, "the world");
-  EXPECT_EQ(with_break.at("usage").at("prompt_tokens").get<int>(), without.at("usage").at("prompt_tokens").get<int>() + 1);
+  EXPECT_EQ(with_break.at("usage").at("prompt_tokens").get<int>(),
+            without.at("usage").at("prompt_tokens").get<int>() + 1);
   // -p wins over what is piped in.
   EXPECT_EQ(run_model(kRaw, "something else").out, run_model(kRaw).out);
 }
@@ -54,7 +55,8 @@ TEST(Run, ThePipeIsThePromptByteForByte) {
 TEST(Run, StatisticsGoToStandardError) {
   const Finished result = run_model(kRaw);
   const std::regex expected(
-      "carat: loaded in [0-9.]+ s; prompt [0-9]+ tokens in [0-9.]+ s \\([0-9.]+/s\\); answer 12 tokens in [0-9.]+ s \\([0-9.]+/s\\)\n"
+      "carat: loaded in [0-9.]+ s; prompt [0-9]+ tokens in [0-9.]+ s \\([0-9.]+/s\\); answer 12 tokens in [0-9.]+ s "
+      "\\([0-9.]+/s\\)\n"
       "carat: ended: -n 12 reached; memory [0-9.]+ MiB; seed [0-9]+\n");
   EXPECT_TRUE(std::regex_match(result.err, expected)) << result.err;
 }
@@ -63,10 +65,12 @@ TEST(Run, JsonHasTheWholeResult) {
   const Json json = run_json({"-p", "the world", "-n", "9", "--seed", "5", "--logprobs", "3"});
   std::vector<std::string> keys;
   for (const auto& [key, value] : json.items()) keys.push_back(key);
-  EXPECT_EQ(keys, (std::vector<std::string>{"text", "thought", "tool_calls", "ids", "finish_reason", "usage", "timings", "logprobs"}));
+  EXPECT_EQ(keys, (std::vector<std::string>{"text", "thought", "tool_calls", "ids", "finish_reason", "usage", "timings",
+                                            "logprobs"}));
   const Json& usage = json.at("usage");
   EXPECT_EQ(usage.at("completion_tokens"), json.at("ids").size());
-  EXPECT_EQ(usage.at("total_tokens").get<int>(), usage.at("prompt_tokens").get<int>() + usage.at("completion_tokens").get<int>());
+  EXPECT_EQ(usage.at("total_tokens").get<int>(),
+            usage.at("prompt_tokens").get<int>() + usage.at("completion_tokens").get<int>());
   EXPECT_EQ(usage.at("reused_tokens"), 0);
   for (const std::string key : {"load_ms", "prompt_ms", "decode_ms", "prompt_per_second", "decode_per_second"}) {
     EXPECT_TRUE(json.at("timings").at(key).is_number()) << key;
@@ -125,14 +129,16 @@ TEST(Run, ChatAnswersEndWithALineBreakInAPipe) {
 }
 
 // A conversation after a tool result with thinking on: generation starts inside a thought.
-const std::string kInThought = R"([{"role":"user","content":"the"},{"role":"assistant","tool_calls":[{"id":"call_1","type":"function",
+const std::string kInThought =
+    R"([{"role":"user","content":"the"},{"role":"assistant","tool_calls":[{"id":"call_1","type":"function",
   "function":{"name":"get","arguments":"{\"a\":1}"}}]},{"role":"tool","tool_call_id":"call_1","content":"on"}])";
 
 TEST(Run, ThoughtIsDimmedOnATerminalAndKeptOutOfAPipe) {
   const std::string e = run({"tokenize", chat_model(), "e"}).out;
   const std::string always_e = e.substr(0, e.size() - 1) + "=1000";
   const Folder folder;
-  const std::vector<std::string> arguments = {"--messages", folder.write("m.json", kInThought), "--think", "-n", "4", "--logit-bias", always_e};
+  const std::vector<std::string> arguments = {
+      "--messages", folder.write("m.json", kInThought), "--think", "-n", "4", "--logit-bias", always_e};
   const Json json = run_json(arguments);
   EXPECT_EQ(json.at("thought"), "eeee");
   EXPECT_EQ(json.at("text"), "");
@@ -193,7 +199,8 @@ TEST(Interrupt, StopsAnAnswerAndKeepsWhatWasSaid) {
   const Folder folder;
   const std::string e = run({"tokenize", chat_model(), "e"}).out;
   Start start;
-  start.arguments = {"run", long_model(folder), "--raw", "-p", "the", "--logit-bias", e.substr(0, e.size() - 1) + "=1000"};
+  start.arguments = {
+      "run", long_model(folder), "--raw", "-p", "the", "--logit-bias", e.substr(0, e.size() - 1) + "=1000"};
   start.interrupt = true;
   const Finished result = run(start);
   EXPECT_FALSE(result.hung);
@@ -222,8 +229,11 @@ TEST(Perplexity, PrintsOneFigure) {
   const Finished shown = run({"perplexity", chat_model(), "--file", "-", "--ctx", "32"}, text);
   EXPECT_EQ(shown.code, 0) << shown.err;
   EXPECT_EQ(shown.err, "");
-  EXPECT_TRUE(std::regex_match(shown.out, std::regex("perplexity [0-9.]+ \\+/- [0-9.]+ over [0-9,]+ tokens in [0-9]+ windows\n"))) << shown.out;
-  const Json json = Json::parse(run({"perplexity", chat_model(), "--file", "-", "--ctx", "32", "--json", "--chunks", "3"}, text).out);
+  EXPECT_TRUE(std::regex_match(shown.out,
+                               std::regex("perplexity [0-9.]+ \\+/- [0-9.]+ over [0-9,]+ tokens in [0-9]+ windows\n")))
+      << shown.out;
+  const Json json =
+      Json::parse(run({"perplexity", chat_model(), "--file", "-", "--ctx", "32", "--json", "--chunks", "3"}, text).out);
   EXPECT_EQ(json.size(), 3u);
   EXPECT_GT(json.at("perplexity").get<double>(), 1);
   EXPECT_GT(json.at("stderr").get<double>(), 0);

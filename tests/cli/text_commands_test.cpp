@@ -89,7 +89,10 @@ TEST(Tokenize, RefusesBadModelsAndFiles) {
   expect_refused(run({"tokenize", folder / "absent", "a"}), {"absent"});
   expect_refused(run({"tokenize", folder / "", "a"}), {"config.json"});
   expect_refused(run({"tokenize", folder.write("text.gguf", "no model"), "a"}), {"text.gguf"});
-  expect_refused(run({"tokenize", folder.write("lfs.gguf", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), "a"}), {"lfs.gguf"});
+  expect_refused(
+      run({"tokenize", folder.write("lfs.gguf", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+           "a"}),
+      {"lfs.gguf"});
   expect_refused(run({"tokenize", bare_model(), "a"}), {"tokenizer.json"});
   expect_refused(run({"tokenize", chat_model(), "--file", folder / "absent"}), {"absent", "No such file"});
   expect_refused(run({"tokenize", chat_model(), "--file", folder / ""}), {"Is a directory"});
@@ -127,16 +130,19 @@ TEST(Prompt, Options) {
             "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>");
   EXPECT_EQ(text({"--continue-final"}, R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"Hel"}])"),
             "<bos><|turn>user\nHi<turn|>\n<|turn>model\nHel");
-  const std::string tools = folder.write("tools.json", R"([{"type":"function","function":{"name":"get_w","description":"Weather",
+  const std::string tools =
+      folder.write("tools.json", R"([{"type":"function","function":{"name":"get_w","description":"Weather",
     "parameters":{"type":"object","properties":{"city":{"type":"string","description":"City"}},"required":["city"]}}}])");
   EXPECT_EQ(text({"--messages", file, "--tools", tools}),
-            "<bos><|turn>system\n<|tool>declaration:get_w{description:<|\"|>Weather<|\"|>,parameters:{properties:{city:{description:<|\"|>"
+            "<bos><|turn>system\n<|tool>declaration:get_w{description:<|\"|>Weather<|\"|>,parameters:{properties:{city:"
+            "{description:<|\"|>"
             "City<|\"|>,type:<|\"|>STRING<|\"|>}},required:[<|\"|>city<|\"|>],type:<|\"|>OBJECT<|\"|>}}<tool|><turn|>\n"
             "<|turn>user\nHi<turn|>\n<|turn>model\n");
 }
 
 TEST(Prompt, UserTextNeverBecomesAControlToken) {
-  const Json forged = Json::parse(run({"prompt", chat_model(), "--json"}, R"([{"role":"user","content":"<turn|>"}])").out);
+  const Json forged =
+      Json::parse(run({"prompt", chat_model(), "--json"}, R"([{"role":"user","content":"<turn|>"}])").out);
   const int end_of_turn = std::stoi(ids_of("<turn|>", {"--special"}));
   int found = 0;
   for (const auto& id : forged.at("ids")) found += id.get<int>() == end_of_turn ? 1 : 0;
@@ -153,8 +159,10 @@ TEST(Prompt, RefusesBadMessagesAndModels) {
   expect_refused(run({"prompt", chat_model()}, "[{\"role\":\"pilot\",\"content\":\"a\"}]"), {"pilot"});
   expect_refused(run({"prompt", chat_model()}, "[{\"role\":\"user\",\"content\":7}]"), {"content"});
   expect_refused(run({"prompt", chat_model(), "--messages", folder / "absent"}), {"absent"});
-  expect_refused(run({"prompt", chat_model(), "--tools", folder.write("tools", "{}")}, kHi), {"expected a JSON array of tools"});
-  expect_refused(run({"prompt", chat_model(), "--system", "a"}, R"([{"role":"system","content":"b"}])"), {"already begins with a system message"});
+  expect_refused(run({"prompt", chat_model(), "--tools", folder.write("tools", "{}")}, kHi),
+                 {"expected a JSON array of tools"});
+  expect_refused(run({"prompt", chat_model(), "--system", "a"}, R"([{"role":"system","content":"b"}])"),
+                 {"already begins with a system message"});
   expect_refused(run({"prompt", bare_model()}, kHi), {"--template small|large|gemma3", "--raw"});
 }
 
@@ -162,13 +170,15 @@ TEST(Inspect, ShowsLayersPartsMemoryAndPromptKind) {
   const Finished result = run({"inspect", chat_model()});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.err, "");
-  for (const std::string text : {"gemma4 text model, huggingface\n", "prompt           small template\n", "\nLayers\n", "\nParameters\n",
-                                 "\nMemory\n", "      3  sliding        4         2        16      10,000  112            1\n",
-                                 "221 tensors; --tensors lists them\n"}) {
+  for (const std::string text :
+       {"gemma4 text model, huggingface\n", "prompt           small template\n", "\nLayers\n", "\nParameters\n",
+        "\nMemory\n", "      3  sliding        4         2        16      10,000  112            1\n",
+        "221 tensors; --tensors lists them\n"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << "\nin\n" << result.out;
   }
   EXPECT_NE(run({"inspect", chat_model(), "--tensors"}).out.find("[320, 48]"), std::string::npos);
-  EXPECT_NE(run({"inspect", bare_model()}).out.find("no known chat template: use carat run --raw, or --template"), std::string::npos);
+  EXPECT_NE(run({"inspect", bare_model()}).out.find("no known chat template: use carat run --raw, or --template"),
+            std::string::npos);
 }
 
 TEST(Inspect, JsonHoldsEverything) {
@@ -204,7 +214,8 @@ TEST(Output, AFullDiskIsAnError) {
     start.out_path = "/dev/full";
     const Finished result = run(start);
     EXPECT_EQ(result.code, 1) << arguments.front();
-    EXPECT_EQ(result.err, "carat: error: standard output: cannot write: No space left on device\n") << arguments.front();
+    EXPECT_EQ(result.err, "carat: error: standard output: cannot write: No space left on device\n")
+        << arguments.front();
   }
 }
 

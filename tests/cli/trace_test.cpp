@@ -1,4 +1,5 @@
-// carat trace on a tiny checkpoint: equal to the reference's intermediates, and exit code 3 naming the first tensor that is not.
+// carat trace on a tiny checkpoint: equal to the reference's intermediates, and exit code 3 naming the first tensor
+// that is not.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -44,7 +45,8 @@ TEST(Trace, EqualsTheReference) {
   EXPECT_EQ(result.code, 0) << result.out << result.err;
   EXPECT_EQ(result.err, "");
   EXPECT_NE(result.out.find("equal: all 11 shared tensors within 1e-04\n"), std::string::npos) << result.out;
-  const Json json = Json::parse(run({"trace", chat_model(), "--tokens", ids, "--compare", golden_path(), "--json"}).out);
+  const Json json =
+      Json::parse(run({"trace", chat_model(), "--tokens", ids, "--compare", golden_path(), "--json"}).out);
   EXPECT_EQ(json.at("equal"), true);
   EXPECT_TRUE(json.at("first_divergence").is_null());
   EXPECT_EQ(json.at("tensors").size(), 11u);
@@ -60,7 +62,8 @@ TEST(Trace, NamesTheFirstTensorThatDiverges) {
     std::memcpy(golden.data() + tensor.begin + 7 * 48 * sizeof(float), &wrong, sizeof wrong);  // position 7
   }
   const std::string reference = folder.write("reference.safetensors", golden);
-  const Finished result = run({"trace", chat_model(), "--tokens", ids, "--compare", reference, "--out", folder / "kept.safetensors"});
+  const Finished result =
+      run({"trace", chat_model(), "--tokens", ids, "--compare", reference, "--out", folder / "kept.safetensors"});
   EXPECT_EQ(result.code, 3) << result.err;
   EXPECT_TRUE(result.err.starts_with("carat: error: layer.2 is the first tensor that diverges from ")) << result.err;
   EXPECT_NE(result.err.find("at position 7 by "), std::string::npos) << result.err;

@@ -1,4 +1,5 @@
-// Command lines that are wrong end with exit code 2 and one line on standard error; help and version go to standard output.
+// Command lines that are wrong end with exit code 2 and one line on standard error; help and version go to standard
+// output.
 #include <gtest/gtest.h>
 
 #include <sstream>
@@ -20,8 +21,10 @@ std::vector<UsageCase> usage_cases() {
   std::istringstream file(read_whole(CARAT_TEST_DATA "/cli/cases/usage.txt"));
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line.starts_with('#')) continue;
-    if (line.starts_with("  ")) cases.back().message = line.substr(2);
-    else cases.push_back({line, ""});
+    if (line.starts_with("  "))
+      cases.back().message = line.substr(2);
+    else
+      cases.push_back({line, ""});
   }
   return cases;
 }
@@ -72,7 +75,8 @@ TEST(Usage, Version) {
 }
 
 TEST(Usage, EveryHelpPageHasUsageExamplesAndFitsTheScreen) {
-  for (const std::string command : {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity"}) {
+  for (const std::string command :
+       {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity"}) {
     const Finished result = run({command, "--help"});
     EXPECT_EQ(result.code, 0) << command;
     EXPECT_EQ(result.err, "") << command;
@@ -88,7 +92,8 @@ TEST(Usage, EveryHelpPageHasUsageExamplesAndFitsTheScreen) {
 TEST(Usage, TheMainHelpListsEveryCommand) {
   const Finished result = run({"--help"});
   EXPECT_EQ(result.code, 0);
-  for (const std::string command : {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity"}) {
+  for (const std::string command :
+       {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity"}) {
     EXPECT_NE(result.out.find("\n  " + command + " "), std::string::npos) << command;
   }
 }

@@ -57,7 +57,8 @@ TEST_P(SequenceTest, EveryPromptEqualsAFreshOne) {
       ASSERT_TRUE(reused.decode(compute(), next));
       ASSERT_TRUE(forgetful.decode(compute(), next));
     }
-    const std::size_t keep = prompt.size() - std::min<std::size_t>(prompt.size() - 1, random() % (turn % 3 == 0 ? 60 : 6));
+    const std::size_t keep =
+        prompt.size() - std::min<std::size_t>(prompt.size() - 1, random() % (turn % 3 == 0 ? 60 : 6));
     prompt.resize(std::min<std::size_t>(keep, 120));
     const auto more = text(1 + random() % 40, 100 + static_cast<unsigned>(turn));
     prompt.insert(prompt.end(), more.begin(), more.end());

@@ -22,14 +22,10 @@ TEST(StopText, TheSameHoweverTheStreamIsCut) {
     bool found;
   };
   const Case cases[] = {
-      {{"END"}, "one END two", "one ", true},
-      {{"END"}, "one EN two", "one EN two", false},
-      {{"END"}, "EEND", "E", true},
-      {{"aab"}, "aaab", "a", true},
-      {{"xyz", "b"}, "abxyz", "a", true},
-      {{"\n\n"}, "line\n\nnext", "line", true},
-      {{}, "anything", "anything", false},
-      {{""}, "anything", "anything", false},
+      {{"END"}, "one END two", "one ", true}, {{"END"}, "one EN two", "one EN two", false},
+      {{"END"}, "EEND", "E", true},           {{"aab"}, "aaab", "a", true},
+      {{"xyz", "b"}, "abxyz", "a", true},     {{"\n\n"}, "line\n\nnext", "line", true},
+      {{}, "anything", "anything", false},    {{""}, "anything", "anything", false},
       {{"é"}, "caf\xc3\xa9!", "caf", true},
   };
   for (const Case& c : cases) {

@@ -66,8 +66,9 @@ TEST(Open, ASafetensorsFileNamesItsDirectory) {
 
 TEST(Open, AConfigFileNamesItsDirectory) {
   const tests::TempDir dir;
-  expect_refused(dir.write("config.json", "{}"),
-                 "config.json\" is a JSON file; name the directory of the model that holds it: \"" + dir.path().string() + "\"");
+  expect_refused(
+      dir.write("config.json", "{}"),
+      "config.json\" is a JSON file; name the directory of the model that holds it: \"" + dir.path().string() + "\"");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Holds the import directions: every quoted include of src/, include/ and apps/ against the table of docs/architecture.md.
+// Holds the import directions: every quoted include of src/, include/ and apps/ against the table of
+// docs/architecture.md.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -48,7 +49,8 @@ TEST(Includes, GoOneWay) {
         if (!line.starts_with("#include \"")) continue;
         const std::string target = line.substr(10, line.find('"', 10) - 10), part = target.substr(0, target.find('/'));
         if (part == own && folder.starts_with("src/")) continue;
-        EXPECT_TRUE(allowed.contains(part)) << entry.path() << " includes \"" << target << "\"; " << folder << " may not include " << part;
+        EXPECT_TRUE(allowed.contains(part))
+            << entry.path() << " includes \"" << target << "\"; " << folder << " may not include " << part;
         const auto only = kOnlyThese.find(folder + ":" + part);
         if (only != kOnlyThese.end()) {
           EXPECT_TRUE(only->second.contains(target)) << entry.path() << " includes \"" << target << "\"";
@@ -60,7 +62,8 @@ TEST(Includes, GoOneWay) {
 }
 
 TEST(Includes, IsaTablesUseNothingOfTheStandardLibrary) {
-  const std::set<std::string> allowed = {"<cstddef>", "<cstdint>", "<immintrin.h>", "\"kernels/abi.h\"", "\"kernels/vector_rows.h\""};
+  const std::set<std::string> allowed = {"<cstddef>", "<cstdint>", "<immintrin.h>", "\"kernels/abi.h\"",
+                                         "\"kernels/vector_rows.h\""};
   const fs::path kernels = fs::path(CARAT_SOURCE_DIR) / "src/kernels";
   std::size_t files = 0;
   const auto check = [&](const fs::path& path) {

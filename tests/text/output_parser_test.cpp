@@ -1,4 +1,5 @@
-// Output parsing: every case by whole text, by single tokens and by random pieces gives the same; rendered calls read back.
+// Output parsing: every case by whole text, by single tokens and by random pieces gives the same; rendered calls read
+// back.
 #include "text/output_parser.h"
 
 #include <gtest/gtest.h>
@@ -34,15 +35,22 @@ struct Parsed {
   bool operator==(const Parsed&) const = default;
 };
 
-Parsed parse(const std::vector<TokenId>& ids, const OutputParserOptions& options, const std::function<std::size_t()>& piece) {
+Parsed parse(const std::vector<TokenId>& ids, const OutputParserOptions& options,
+             const std::function<std::size_t()>& piece) {
   OutputParser parser(tokenizer(), options);
   Parsed out;
   const auto take = [&](const std::vector<OutputEvent>& events) {
     for (const OutputEvent& event : events) {
       switch (event.kind) {
-        case OutputEvent::Kind::thought: out.thought += event.text; break;
-        case OutputEvent::Kind::content: out.content += event.text; break;
-        case OutputEvent::Kind::tool_call: out.calls.push_back({{"name", event.tool_call.name}, {"arguments", event.tool_call.arguments}}); break;
+        case OutputEvent::Kind::thought:
+          out.thought += event.text;
+          break;
+        case OutputEvent::Kind::content:
+          out.content += event.text;
+          break;
+        case OutputEvent::Kind::tool_call:
+          out.calls.push_back({{"name", event.tool_call.name}, {"arguments", event.tool_call.arguments}});
+          break;
         case OutputEvent::Kind::error:
           EXPECT_FALSE(event.text.empty());
           ++out.errors;
@@ -68,7 +76,8 @@ TEST(OutputParser, EveryCaseHoweverTheStreamIsCut) {
     SCOPED_TRACE(c["name"].get<std::string>());
     const auto ids = tokenizer().encode(c["in"].get<std::string>(), {.special = true});
     const OutputParserOptions options{c.value("starts_in_thought", false), c.contains("tools") ? c["tools"] : Json()};
-    Parsed expected{c.value("thought", ""), c.value("content", ""), c.value("calls", Json::array()), c.value("errors", 0)};
+    Parsed expected{c.value("thought", ""), c.value("content", ""), c.value("calls", Json::array()),
+                    c.value("errors", 0)};
     const Parsed whole = parse(ids, options, [&] { return ids.size(); });
     EXPECT_EQ(whole.thought, expected.thought);
     EXPECT_EQ(whole.content, expected.content);
@@ -100,10 +109,12 @@ TEST(OutputParser, RandomIdsNeverLoseTextOrDependOnTheCut) {
 }
 
 TEST(ToolCall, WhatIsRenderedReadsBack) {
-  const char* arguments[] = {R"({})", R"({"a":1,"b":-2.5,"c":true,"d":null,"e":"text","f":[1,"x",[],{}],"g":{"h":{"i":"j"}}})",
-                             R"({"path":"C:\\x\\y","q":"say \"hi\", {ok}","nl":"a\nb","empty":""})", R"({"big":12345678901234,"small":1e-7})"};
+  const char* arguments[] = {
+      R"({})", R"({"a":1,"b":-2.5,"c":true,"d":null,"e":"text","f":[1,"x",[],{}],"g":{"h":{"i":"j"}}})",
+      R"({"path":"C:\\x\\y","q":"say \"hi\", {ok}","nl":"a\nb","empty":""})", R"({"big":12345678901234,"small":1e-7})"};
   for (const char* text : arguments) {
-    Json messages = Json::parse(R"([{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"tool-1"}}]}])");
+    Json messages = Json::parse(
+        R"([{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"tool-1"}}]}])");
     messages[1]["tool_calls"][0]["function"]["arguments"] = Json::parse(text);
     const auto prompt = render_prompt(messages, Json(), {.add_generation_prompt = false});
     ASSERT_TRUE(prompt);
@@ -139,8 +150,11 @@ TEST(EncodePrompt, ControlTokensComeFromTheTemplateAlone) {
   EXPECT_EQ(std::count(ids.begin(), ids.end(), close), 1);
   EXPECT_EQ(tokenizer().decode(ids).value(), prompt->text());
   // Without look-alikes the ids are those of the whole text tokenised at once.
-  const auto plain = render_prompt(Json::parse(R"([{"role":"system","content":"the other"},{"role":"user","content":"then\n\nthere"}])"),
-                                   Json::parse(R"([{"function":{"name":"f","description":"the one","parameters":{"type":"object","properties":{"a":{"type":"string"}}}}}])"), {});
+  const auto plain = render_prompt(
+      Json::parse(R"([{"role":"system","content":"the other"},{"role":"user","content":"then\n\nthere"}])"),
+      Json::parse(
+          R"([{"function":{"name":"f","description":"the one","parameters":{"type":"object","properties":{"a":{"type":"string"}}}}}])"),
+      {});
   ASSERT_TRUE(plain);
   EXPECT_EQ(encode_prompt(tokenizer(), *plain), tokenizer().encode(plain->text(), {.special = true}));
 }

@@ -1,5 +1,5 @@
-// The tokenizer against ids written by the reference library (tools/reference/tokenizer_cases.py): a cut-out of a published
-// vocabulary on text in many scripts, and tiny vocabularies with every combination of options.
+// The tokenizer against ids written by the reference library (tools/reference/tokenizer_cases.py): a cut-out of a
+// published vocabulary on text in many scripts, and tiny vocabularies with every combination of options.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -40,7 +40,8 @@ TEST(TokenizerCases, IdsOfACutOutVocabulary) {
     EXPECT_EQ(tokenizer.encode(text, {.special = true}), special_ids) << line;
 
     std::string plain = text;  // what decoding gives back: "▁" is a space to the vocabulary
-    for (std::size_t at; (at = plain.find("\u2581")) != plain.npos;) plain = plain.substr(0, at).append(" ").append(plain, at + 3);
+    for (std::size_t at; (at = plain.find("\u2581")) != plain.npos;)
+      plain = plain.substr(0, at).append(" ").append(plain, at + 3);
     EXPECT_EQ(tokenizer.decode(ids).value(), plain) << line;
     EXPECT_EQ(tokenizer.decode(special_ids).value(), plain) << line;
     const std::string without_control = c.value("without_control", plain);
@@ -71,7 +72,8 @@ TEST(TokenizerCases, IdsOfTinyVocabulariesWithEveryOption) {
 
 TEST(TokenizerCases, SpecialTokensAreFoundByTextWhateverTheirIds) {
   const Tokenizer tokenizer = load(read("tokenizer.json"));
-  for (const char* literal : {"<bos>", "<eos>", "<pad>", "<|turn>", "<turn|>", "<|tool_call>", "<|channel>", "<|image|>"}) {
+  for (const char* literal :
+       {"<bos>", "<eos>", "<pad>", "<|turn>", "<turn|>", "<|tool_call>", "<|channel>", "<|image|>"}) {
     const auto id = tokenizer.find_special(literal);
     ASSERT_TRUE(id) << literal;
     EXPECT_EQ(tokenizer.piece(*id), literal);

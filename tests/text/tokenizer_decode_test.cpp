@@ -73,7 +73,9 @@ TEST(TokenizerDecode, StreamsOnlyWholeCharacters) {
   EXPECT_EQ(stream.push(0x80), "\xF0\x9F\x98\x80");
   EXPECT_EQ(stream.push(v.letter), "é");
   EXPECT_EQ(stream.push(0xE2), "");
-  EXPECT_EQ(stream.push('a'), "\uFFFD" "a");
+  EXPECT_EQ(stream.push('a'),
+            "\uFFFD"
+            "a");
   EXPECT_EQ(stream.push(0xE2), "");
   EXPECT_EQ(stream.push(0x82), "");
   EXPECT_EQ(stream.finish(), "\uFFFD\uFFFD");
@@ -131,12 +133,15 @@ TEST(TokenizerDecode, GivesBackWhatWasEncoded) {
     if (!all_bytes || space < 0 || tokenizer->kind(space) == TokenKind::control) continue;
     std::string text;
     for (int i = 0; i < 60; ++i) {
-      if (rng() % 4 != 0) text += v.words[rng() % v.words.size()];
-      else append_utf8(static_cast<char32_t>(rng() % 4 == 0 ? 0x10000 + rng() % 0x1000 : rng() % 0x2500), text);
+      if (rng() % 4 != 0)
+        text += v.words[rng() % v.words.size()];
+      else
+        append_utf8(static_cast<char32_t>(rng() % 4 == 0 ? 0x10000 + rng() % 0x1000 : rng() % 0x2500), text);
     }
     std::string plain;
     append_with_spaces(text, plain);
-    for (const bool special : {false, true}) EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, {.special = special})).value(), plain);
+    for (const bool special : {false, true})
+      EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, {.special = special})).value(), plain);
     ++checked;
   }
   EXPECT_GE(checked, 20);
@@ -154,7 +159,8 @@ TEST(Unicode, IllFormedStretchesFollowTheStandardRule) {
     return out;
   };
   // The example of the Unicode standard, table 3-8, and Python's own tests of errors="replace".
-  EXPECT_EQ(replaced("\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64"), "a\uFFFD\uFFFD\uFFFDb\uFFFDc\uFFFD\uFFFDd");
+  EXPECT_EQ(replaced("\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64"),
+            "a\uFFFD\uFFFD\uFFFDb\uFFFDc\uFFFD\uFFFDd");
   EXPECT_EQ(replaced("\xF0\x80\x80\x41"), "\uFFFD\uFFFD\uFFFDA");
   EXPECT_EQ(replaced("\xED\xA0\x80\xED\xB0\x80"), "\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD");
   EXPECT_EQ(replaced("\xF4\x8F\xBF\xBF\xF4\x90\x80\x80"), "\U0010FFFF\uFFFD\uFFFD\uFFFD\uFFFD");

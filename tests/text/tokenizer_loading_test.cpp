@@ -1,4 +1,5 @@
-// Loading from GGUF metadata and tokenizer.json: what is read, and one clear error for each way a vocabulary can be wrong.
+// Loading from GGUF metadata and tokenizer.json: what is read, and one clear error for each way a vocabulary can be
+// wrong.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -33,7 +34,8 @@ class Metadata {
   }
   template <typename T>
   Metadata& numbers(const std::string& key, std::uint32_t type, const std::vector<T>& values) {
-    return array(key, type, values.size(), std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)));
+    return array(key, type, values.size(),
+                 std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)));
   }
   Metadata& types(const std::vector<std::int32_t>& values) { return numbers("ggml.token_type", 5, values); }
   Metadata& scores(const std::vector<float>& values) { return numbers("ggml.scores", 6, values); }
@@ -48,7 +50,8 @@ class Metadata {
   GgufMetadata metadata_{"m.gguf"};
 };
 
-const std::vector<std::string> kPieces{"<pad>", "<unk>", "a", "b", "ab", "\u2581", "\u2581ab", "<0x21>", "<go>", "<tag>", "<bos>"};
+const std::vector<std::string> kPieces{"<pad>",    "<unk>",  "a",    "b",     "ab",   "\u2581",
+                                       "\u2581ab", "<0x21>", "<go>", "<tag>", "<bos>"};
 const std::vector<std::int32_t> kTypes{3, 2, 1, 1, 1, 1, 1, 6, 3, 4, 3};
 
 void fill_merges(Metadata& m) {
@@ -133,8 +136,10 @@ class WrongGguf : public testing::TestWithParam<std::pair<bool, Wrong>> {};
 TEST_P(WrongGguf, IsRefusedWithOneClearError) {
   const auto& [scores, wrong] = GetParam();
   Metadata m;
-  if (scores) fill_scores(m);
-  else fill_merges(m);
+  if (scores)
+    fill_scores(m);
+  else
+    fill_merges(m);
   wrong.damage(m);
   const auto tokenizer = Tokenizer::from_gguf(m.get());
   ASSERT_FALSE(tokenizer) << wrong.name;
@@ -145,29 +150,64 @@ TEST_P(WrongGguf, IsRefusedWithOneClearError) {
 const std::vector<Wrong> kWrong{
     {"OtherModel", [](Metadata& m) { m.set("ggml.model", std::string_view("gpt2")); }, "\"gpt2\"; expected \"gemma4\""},
     {"ModelIsNumber", [](Metadata& m) { m.set("ggml.model", std::uint64_t{3}); }, "tokenizer.ggml.model"},
-    {"TokensAreNumbers", [](Metadata& m) { m.numbers<std::int32_t>("ggml.tokens", 5, {1, 2, 3}); }, "tokenizer.ggml.tokens"},
+    {"TokensAreNumbers", [](Metadata& m) { m.numbers<std::int32_t>("ggml.tokens", 5, {1, 2, 3}); },
+     "tokenizer.ggml.tokens"},
     {"TokensAreOneText", [](Metadata& m) { m.set("ggml.tokens", std::string_view("abc")); }, "tokenizer.ggml.tokens"},
-    {"NoTokens", [](Metadata& m) { m.texts("ggml.tokens", {}).types({}).scores({}).set("ggml.unknown_token_id", std::uint64_t{0}); },
+    {"NoTokens",
+     [](Metadata& m) {
+       m.texts("ggml.tokens", {}).types({}).scores({}).set("ggml.unknown_token_id", std::uint64_t{0});
+     },
      "below the vocabulary size 0"},
     {"ShortTypes", [](Metadata& m) { m.types({1, 1}); }, "token_type has 2 entries; expected 11"},
-    {"LongTypes", [](Metadata& m) { m.types(std::vector<std::int32_t>(12, 1)); }, "token_type has 12 entries; expected 11"},
+    {"LongTypes", [](Metadata& m) { m.types(std::vector<std::int32_t>(12, 1)); },
+     "token_type has 12 entries; expected 11"},
     {"TypesAreTexts", [](Metadata& m) { m.texts("ggml.token_type", kPieces); }, "tokenizer.ggml.token_type"},
-    {"TypeOutOfRange", [](Metadata& m) { m.types({3, 2, 1, 1, 1, 1, 1, 6, 3, 4, 7}); }, "of token 10 is 7; expected 0 to 6"},
+    {"TypeOutOfRange", [](Metadata& m) { m.types({3, 2, 1, 1, 1, 1, 1, 6, 3, 4, 7}); },
+     "of token 10 is 7; expected 0 to 6"},
     {"TypeNegative", [](Metadata& m) { m.types({-1, 2, 1, 1, 1, 1, 1, 6, 3, 4, 3}); }, "of token 0 is -1"},
-    {"ByteTypeOfNoByte", [](Metadata& m) { m.types({3, 2, 6, 1, 1, 1, 1, 6, 3, 4, 3}); }, "token 2 \"a\" has the type byte"},
-    {"TwoEqualPieces", [](Metadata& m) { auto p = kPieces; p[3] = "a"; m.texts("ggml.tokens", p); }, "tokens 2 and 3 are both \"a\""},
-    {"PieceIsNoUtf8", [](Metadata& m) { auto p = kPieces; p[3] = "b\xFF"; m.texts("ggml.tokens", p); }, "not valid UTF-8 at byte 1"},
-    {"NegativeByteName", [](Metadata& m) { auto p = kPieces; p[7] = "<0x-1>"; m.texts("ggml.tokens", p); }, "expected \"<0x00>\" to \"<0xFF>\""},
-    {"BosOutOfRange", [](Metadata& m) { m.set("ggml.bos_token_id", std::uint64_t{11}); }, "bos_token_id is 11; expected an id below"},
-    {"EosHuge", [](Metadata& m) { m.set("ggml.eos_token_id", std::uint64_t{1} << 40); }, "eos_token_id is 1099511627776"},
+    {"ByteTypeOfNoByte", [](Metadata& m) { m.types({3, 2, 6, 1, 1, 1, 1, 6, 3, 4, 3}); },
+     "token 2 \"a\" has the type byte"},
+    {"TwoEqualPieces",
+     [](Metadata& m) {
+       auto p = kPieces;
+       p[3] = "a";
+       m.texts("ggml.tokens", p);
+     },
+     "tokens 2 and 3 are both \"a\""},
+    {"PieceIsNoUtf8",
+     [](Metadata& m) {
+       auto p = kPieces;
+       p[3] = "b\xFF";
+       m.texts("ggml.tokens", p);
+     },
+     "not valid UTF-8 at byte 1"},
+    {"NegativeByteName",
+     [](Metadata& m) {
+       auto p = kPieces;
+       p[7] = "<0x-1>";
+       m.texts("ggml.tokens", p);
+     },
+     "expected \"<0x00>\" to \"<0xFF>\""},
+    {"BosOutOfRange", [](Metadata& m) { m.set("ggml.bos_token_id", std::uint64_t{11}); },
+     "bos_token_id is 11; expected an id below"},
+    {"EosHuge", [](Metadata& m) { m.set("ggml.eos_token_id", std::uint64_t{1} << 40); },
+     "eos_token_id is 1099511627776"},
     {"PadNegative", [](Metadata& m) { m.set("ggml.padding_token_id", std::int64_t{-1}); }, "padding_token_id is -1"},
-    {"UnknownOutOfRange", [](Metadata& m) { m.set("ggml.unknown_token_id", std::uint64_t{4294967295}); }, "unknown_token_id is 4294967295"},
+    {"UnknownOutOfRange", [](Metadata& m) { m.set("ggml.unknown_token_id", std::uint64_t{4294967295}); },
+     "unknown_token_id is 4294967295"},
     {"BosIsText", [](Metadata& m) { m.set("ggml.bos_token_id", std::string_view("2")); }, "bos_token_id"},
     {"PrefixIsNumber", [](Metadata& m) { m.set("ggml.add_space_prefix", std::uint64_t{1}); }, "add_space_prefix"},
-    {"LongSpecial", [](Metadata& m) { auto p = kPieces; p[9] = std::string(5000, 'x'); m.texts("ggml.tokens", p); }, "expected at most 4096"},
+    {"LongSpecial",
+     [](Metadata& m) {
+       auto p = kPieces;
+       p[9] = std::string(5000, 'x');
+       m.texts("ggml.tokens", p);
+     },
+     "expected at most 4096"},
 };
 const std::vector<Wrong> kWrongMerges{
-    {"AbsentSide", [](Metadata& m) { m.texts("ggml.merges", {"a b", "a x"}); }, "merge 1 names \"x\", which is no token"},
+    {"AbsentSide", [](Metadata& m) { m.texts("ggml.merges", {"a b", "a x"}); },
+     "merge 1 names \"x\", which is no token"},
     {"AbsentResult", [](Metadata& m) { m.texts("ggml.merges", {"b a"}); }, "merge 0 yields \"ba\", which is no token"},
     {"NoSpace", [](Metadata& m) { m.texts("ggml.merges", {"a b", "ab"}); }, "merge 1 is \"ab\"; expected two pieces"},
     {"Empty", [](Metadata& m) { m.texts("ggml.merges", {""}); }, "merge 0 is \"\""},
@@ -228,7 +268,8 @@ TEST(TokenizerJson, ReadsTheFamilysForm) {
 TEST(TokenizerJson, OlderMergesAndMissingOptions) {
   Json json = small_json();
   json["model"]["merges"] = {"a b"};
-  for (const char* key : {"type", "dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"}) json["model"].erase(key);
+  for (const char* key : {"type", "dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"})
+    json["model"].erase(key);
   json.erase("pre_tokenizer");
   const auto tokenizer = load(json);
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
@@ -236,7 +277,8 @@ TEST(TokenizerJson, OlderMergesAndMissingOptions) {
 }
 
 TEST(TokenizerJson, TheConfigurationNamesTheTokens) {
-  const auto tokenizer = load(small_json(), Json::parse(R"({"bos_token": {"content": "<tag>"}, "eos_token": "b", "pad_token": null})"));
+  const auto tokenizer =
+      load(small_json(), Json::parse(R"({"bos_token": {"content": "<tag>"}, "eos_token": "b", "pad_token": null})"));
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ(tokenizer->bos(), 6);
   EXPECT_EQ(tokenizer->eos(), 2);
@@ -302,8 +344,8 @@ TEST(TokenizerJson, EachWrongPartIsRefusedByName) {
       {"/added_tokens/0/lstrip", "true", "sets \"lstrip\"", ErrorCode::unsupported},
       {"/normalizer", "{\"type\": \"NFKC\"}", "normalizer {\"type\":\"NFKC\"}", ErrorCode::unsupported},
       {"/normalizer", "{\"type\": \"Sequence\"}", "no array \"normalizers\""},
-      {"/normalizer", "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Sequence\", \"normalizers\": []}]}", "Sequence in a Sequence",
-       ErrorCode::unsupported},
+      {"/normalizer", "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Sequence\", \"normalizers\": []}]}",
+       "Sequence in a Sequence", ErrorCode::unsupported},
       {"/normalizer/pattern", "{\"Regex\": \" \"}", "normalizer", ErrorCode::unsupported},
       {"/normalizer", "null", "pre_tokenizer", ErrorCode::unsupported},
       {"/pre_tokenizer", "{\"type\": \"ByteLevel\"}", "pre_tokenizer {\"type\":\"ByteLevel\"}", ErrorCode::unsupported},
@@ -311,8 +353,10 @@ TEST(TokenizerJson, EachWrongPartIsRefusedByName) {
   for (const WrongJson& wrong : all) {
     Json json = small_json();
     const Json::json_pointer pointer(wrong.pointer);
-    if (*wrong.value != '\0') json[pointer] = Json::parse(wrong.value);
-    else json[pointer.parent_pointer()].erase(pointer.back());
+    if (*wrong.value != '\0')
+      json[pointer] = Json::parse(wrong.value);
+    else
+      json[pointer.parent_pointer()].erase(pointer.back());
     const auto tokenizer = load(json);
     ASSERT_FALSE(tokenizer) << wrong.pointer << " = " << wrong.value;
     EXPECT_EQ(tokenizer.error().code, wrong.code) << tokenizer.error().message;

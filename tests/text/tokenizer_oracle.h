@@ -25,7 +25,8 @@ class TokenizerOracle {
       ids_[std::string(source.pieces[id])] = static_cast<TokenId>(id);
     }
     for (std::size_t rank = 0; rank < source.merges.size(); ++rank)
-      ranks_[{std::string(source.merges[rank].left), std::string(source.merges[rank].right)}] = static_cast<double>(rank);
+      ranks_[{std::string(source.merges[rank].left), std::string(source.merges[rank].right)}] =
+          static_cast<double>(rank);
   }
 
   /// Text mode or special mode, without BOS.
@@ -39,7 +40,8 @@ class TokenizerOracle {
     while (!text.empty()) {
       TokenId longest = -1;
       for (const TokenId id : wanted)
-        if (!piece(id).empty() && text.starts_with(piece(id)) && (longest < 0 || piece(id).size() > piece(longest).size()))
+        if (!piece(id).empty() && text.starts_with(piece(id)) &&
+            (longest < 0 || piece(id).size() > piece(longest).size()))
           longest = id;
       if (longest < 0) {
         plain.push_back(text[0]);
@@ -75,7 +77,8 @@ class TokenizerOracle {
       char name[8];
       std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(static_cast<unsigned char>(byte)));
       const auto at = ids_.find(name);
-      if (at == ids_.end() || kind(at->second) == TokenKind::control || kind(at->second) == TokenKind::unknown) return {};
+      if (at == ids_.end() || kind(at->second) == TokenKind::control || kind(at->second) == TokenKind::unknown)
+        return {};
       out.push_back(name);
     }
     return out;
@@ -137,7 +140,8 @@ class TokenizerOracle {
     }
   }
 
-  /// With merges, characters outside the vocabulary are settled before merging; an unknown token waits while bytes pass.
+  /// With merges, characters outside the vocabulary are settled before merging; an unknown token waits while bytes
+  /// pass.
   std::vector<std::string> initial_symbols(std::string_view text) const {
     std::vector<std::string> out;
     const std::string unknown = source_.unknown ? std::string(piece(*source_.unknown)) : std::string();

@@ -1,5 +1,5 @@
-// Random vocabularies and texts: the tokenizer against a plain oracle, in every shape of vocabulary that the loader accepts,
-// and long pieces in chunks against merging them at once.
+// Random vocabularies and texts: the tokenizer against a plain oracle, in every shape of vocabulary that the loader
+// accepts, and long pieces in chunks against merging them at once.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -22,8 +22,23 @@ std::string show(const std::vector<TokenId>& ids) {
 }
 
 std::string random_text(std::mt19937& rng, const RandomVocabulary& vocabulary, int parts) {
-  static const std::vector<std::string> extra{" ", " ", "  ", "\n", "a", "b", "ж", "文", "\xF0\x9F\x98\x80", "\x80", "\xE2\x96",
-                                              "\xED\xA0\x80", "\xFF", std::string("\0", 1), "<0x41>", "\u2581", "\uFFFD"};
+  static const std::vector<std::string> extra{" ",
+                                              " ",
+                                              "  ",
+                                              "\n",
+                                              "a",
+                                              "b",
+                                              "ж",
+                                              "文",
+                                              "\xF0\x9F\x98\x80",
+                                              "\x80",
+                                              "\xE2\x96",
+                                              "\xED\xA0\x80",
+                                              "\xFF",
+                                              std::string("\0", 1),
+                                              "<0x41>",
+                                              "\u2581",
+                                              "\uFFFD"};
   std::string text;
   for (int i = 0; i < parts; ++i) {
     const bool own = rng() % 3 != 0;
@@ -49,7 +64,8 @@ TEST_P(RandomVocabularies, EqualThePlainOracle) {
             << "round " << round << (special ? ", special" : "") << ", text " << testing::PrintToString(text);
         if (special || vocabulary.source.always_match_user_defined) continue;
         for (const TokenId id : ids)
-          ASSERT_TRUE(tokenizer->kind(id) != TokenKind::control) << "text " << testing::PrintToString(text) << " forged " << id;
+          ASSERT_TRUE(tokenizer->kind(id) != TokenKind::control)
+              << "text " << testing::PrintToString(text) << " forged " << id;
       }
     }
   }
@@ -84,7 +100,8 @@ TEST(TokenizerLongPieces, InChunksEqualAllAtOnce) {
     ASSERT_TRUE(model) << model.error().message;
     const auto tokenizer = Tokenizer::build(vocabulary.source);
     std::string text;
-    while (text.size() < 150'000) text += rng() % 50 == 0 ? std::string(rng() % 30'000, 'a') : std::string(1, "ab"[rng() % 2]);
+    while (text.size() < 150'000)
+      text += rng() % 50 == 0 ? std::string(rng() % 30'000, 'a') : std::string(1, "ab"[rng() % 2]);
     EXPECT_TRUE(tokenizer->encode(text) == merged_at_once(*model, text)) << "round " << round;
   }
 }

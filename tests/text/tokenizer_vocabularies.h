@@ -43,7 +43,8 @@ struct RandomVocabulary {
     std::vector<std::string> made;
     for (const std::string& letter : letters) {
       // With scores a letter may exist inside longer pieces only.
-      if (!scores || chance(85)) add(letter, chance(95) ? TokenKind::normal : chance(50) ? TokenKind::unused : TokenKind::control);
+      if (!scores || chance(85))
+        add(letter, chance(95) ? TokenKind::normal : chance(50) ? TokenKind::unused : TokenKind::control);
       made.push_back(letter);
     }
     if (!scores && present == 100 && chance(15)) made.push_back("<0x62>");
@@ -52,7 +53,9 @@ struct RandomVocabulary {
       const std::string left = made[rng() % made.size()], right = made[rng() % made.size()];
       if (left.size() + right.size() > 40) continue;
       if (find(left + right) < 0) {
-        const TokenKind kind = chance(94) ? TokenKind::normal : chance(50) ? TokenKind::user_defined : TokenKind::control;
+        const TokenKind kind = chance(94)   ? TokenKind::normal
+                               : chance(50) ? TokenKind::user_defined
+                                            : TokenKind::control;
         add(left + right, kind);
         made.push_back(left + right);
       }
