@@ -177,7 +177,10 @@ std::vector<TokenId> special_ids(const std::vector<TokenId>& ids) {
 
 void check(const Json& messages, const Json& tools, const carat::text::RenderOptions& options) {
   const auto prompt = carat::text::render_prompt(messages, tools, options);
-  if (!prompt) return require(!prompt.error().message.empty());
+  if (!prompt) {
+    require(!prompt.error().message.empty() && carat::text::find_invalid_utf8(prompt.error().message) == std::string::npos);
+    return;
+  }
   const auto& tokenizer = prompt_tokenizer();
   std::vector<TokenId> of_template;
   std::string user;
