@@ -1,7 +1,5 @@
 #include "engine/generation_defaults.h"
 
-#include <algorithm>
-
 #include "base/concat.h"
 
 namespace carat::engine {
@@ -49,10 +47,17 @@ Result<GenerationDefaults> from_huggingface(const formats::Checkpoint& checkpoin
                                      {"repetition_penalty", &s.repetition_penalty}}) {
       if (auto ok = read_number(generation, key, where, *field); !ok) return forward(ok);
     }
-    if (generation.contains("top_k") && generation.at("top_k").is_number_integer()) {
-      s.top_k = static_cast<int>(std::clamp<std::int64_t>(generation.at("top_k").get<std::int64_t>(), 0, INT32_MAX));
+    if (generation.contains("top_k") && !generation.at("top_k").is_null()) {
+      const Json& top_k = generation.at("top_k");
+      if (!top_k.is_number_integer() || top_k.get<std::int64_t>() < 0 || top_k.get<std::int64_t>() > INT32_MAX) {
+        return fail(ErrorCode::bad_file, concat(where, ": top_k is ", top_k.dump().substr(0, 40), "; expected a whole number from 0"));
+      }
+      s.top_k = top_k.get<int>();
     }
-    if (generation.contains("do_sample") && generation.at("do_sample") == Json(false)) s.temperature = 0;
+    if (generation.contains("do_sample") && !generation.at("do_sample").is_null()) {
+      if (!generation.at("do_sample").is_boolean()) return fail(ErrorCode::bad_file, concat(where, ": do_sample is neither true nor false"));
+      if (!generation.at("do_sample").get<bool>()) s.temperature = 0;
+    }
     if (generation.contains("suppress_tokens")) {
       auto list = token_list(generation.at("suppress_tokens"), where + ": suppress_tokens");
       if (!list) return forward(list);
@@ -87,7 +92,10 @@ Result<GenerationDefaults> read_generation_defaults(const formats::Checkpoint& c
     if (!suppressed) return forward(suppressed);
     if (*suppressed) {
       for (const std::int64_t id : **suppressed) {
-        if (id >= 0 && id <= INT32_MAX) out.sampling.suppress_tokens.push_back(static_cast<TokenId>(id));
+        if (id < 0 || id > INT32_MAX) {
+          return fail(ErrorCode::bad_file, concat(checkpoint.path(), ": tokenizer.ggml.suppress_tokens holds ", id, "; expected token ids"));
+        }
+        out.sampling.suppress_tokens.push_back(static_cast<TokenId>(id));
       }
     }
   }

@@ -161,6 +161,7 @@ void read_gemma4(Fields& f, Config& config) {
   const std::int64_t global_head_dim = f.integer("global_head_dim", 2, kMaxWidth, 512);
   const std::int64_t global_kv_heads = f.integer("num_global_key_value_heads", 1, kMaxHeads, base.num_key_value_heads);
   const Json ropes = f.has("rope_parameters") ? f.at("rope_parameters") : Json::object();
+  if (!ropes.is_object()) f.note(ErrorCode::bad_file, "rope_parameters is no object");
   for (std::int64_t i = 0; i < count; ++i) {
     LayerSpec layer = base;
     layer.layer_type = types[static_cast<std::size_t>(i)];
@@ -192,7 +193,7 @@ void read_gemma4(Fields& f, Config& config) {
     }
     if (double_wide && i >= count - shared) layer.intermediate_size *= 2;
     const char* which = full ? "full_attention" : "sliding_attention";
-    if (ropes.is_object() && ropes.contains(which)) {
+    if (ropes.contains(which)) {
       layer.rope = rope_from(f, ropes.at(which), which, layer.head_dim, full ? 1e6 : 1e4);
     } else {  // the defaults of Gemma4TextConfig
       layer.rope = {full ? 1e6 : 1e4, 1, layer.head_dim, full ? layer.head_dim / 8 : layer.head_dim / 2};
@@ -242,7 +243,7 @@ void read_gemma3(Fields& f, Config& config) {
     full = f.at("rope_parameters").value("full_attention", Json::object());
     sliding = f.at("rope_parameters").value("sliding_attention", Json::object());
   }
-  if (f.has("rope_scaling") && f.at("rope_scaling").is_object()) full.update(f.at("rope_scaling"));
+  if (full.is_object() && f.has("rope_scaling") && f.at("rope_scaling").is_object()) full.update(f.at("rope_scaling"));
   if (full.is_object() && !full.contains("rope_theta")) full["rope_theta"] = f.number("rope_theta", 1e6);
   if (sliding.is_object() && !sliding.contains("rope_theta")) {
     sliding["rope_theta"] = f.number("rope_local_base_freq", 1e4);

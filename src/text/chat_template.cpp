@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/concat.h"
+#include "formats/quote.h"
 #include "text/prompt_writer.h"
 #include "text/tool_format.h"
 
@@ -57,8 +58,8 @@ Result<void> check_parts(const Json& content, const std::string& where) {
       if (!get(part, "text").is_string()) return wrong(at + ".text", get(part, "text"), "text");
     } else if (placeholder(type.get_ref<const std::string&>()).empty()) {
       return fail(ErrorCode::invalid_argument,
-                  concat(at, ".type: found \"", type.get<std::string>().substr(0, 60),
-                         "\"; expected text, image, image_url, audio, input_audio, video or video_url"));
+                  concat(at, ".type: found ", formats::quote(type.get_ref<const std::string&>(), 60),
+                         "; expected text, image, image_url, audio, input_audio, video or video_url"));
     }
   }
   return {};
@@ -84,8 +85,8 @@ Result<void> check_message(const Json& message, const std::string& where) {
   if (!role.is_string()) return wrong(where + ".role", role, "text");
   constexpr std::array<std::string_view, 5> roles = {"system", "developer", "user", "assistant", "tool"};
   if (std::find(roles.begin(), roles.end(), std::string_view(role.get_ref<const std::string&>())) == roles.end()) {
-    return fail(ErrorCode::invalid_argument, concat(where, ".role: found \"", role.get<std::string>().substr(0, 60),
-                                                    "\"; expected system, developer, user, assistant or tool"));
+    return fail(ErrorCode::invalid_argument, concat(where, ".role: found ", formats::quote(role.get_ref<const std::string&>(), 60),
+                                                    "; expected system, developer, user, assistant or tool"));
   }
   const Json& content = get(message, "content");
   if (content.is_array()) {

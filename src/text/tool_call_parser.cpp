@@ -1,8 +1,9 @@
 #include "text/tool_call_parser.h"
 
-#include <charconv>
+#include <cctype>
 
 #include "base/concat.h"
+#include "formats/quote.h"
 #include "text/prompt_writer.h"
 
 namespace carat::text {
@@ -26,6 +27,16 @@ const Json& schema_of(const Json& tools, std::string_view name) {
 bool declared_as_text(const Json& schema) {
   const Json& type = get(schema, "type");
   return type.is_string() && upper(type.get_ref<const std::string&>()) == "STRING";
+}
+
+// What the model wrote, for a message: short, printable, delimiters as their literals.
+std::string shown(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == kQuoteMark) out += "<|\"|>";
+    else out += c;
+  }
+  return formats::quote(out, 40);
 }
 
 /// A recursive reader over one call's text; `lenient` switches the repairs on.
@@ -212,10 +223,10 @@ class Reader {
       out = word == "True";
     } else if (!word.empty() && (word[0] == '-' || (word[0] >= '0' && word[0] <= '9'))) {
       auto number = formats::parse_json(word, "call");
-      if (!number || !number->is_number()) return wrong(concat("\"", word.substr(0, 40), "\" is no number"));
+      if (!number || !number->is_number()) return wrong(concat(shown(word), " is no number"));
       out = std::move(*number);
     } else {
-      return wrong(concat("\"", word.substr(0, 40), "\" is no value"));
+      return wrong(concat(shown(word), " is no value"));
     }
     at_ = end;
     return true;
@@ -263,9 +274,9 @@ Result<ParsedCall> parse_tool_call(std::string_view text, const Json& tools) {
   if (lenient.object(out.arguments, schema)) {
     // Closers too many do no harm; anything else behind the object would be lost.
     if (strip(lenient.rest()).find_first_not_of("}] \n\xFF") == std::string_view::npos) return out;
-    return fail(ErrorCode::invalid_argument, concat("tool call ", head, ": text behind the arguments"));
+    return fail(ErrorCode::invalid_argument, concat("tool call ", shown(head), ": text behind the arguments"));
   }
-  return fail(ErrorCode::invalid_argument, concat("tool call ", head, ": ", lenient.error()));
+  return fail(ErrorCode::invalid_argument, concat("tool call ", shown(head), ": ", lenient.error()));
 }
 
 }  // namespace carat::text

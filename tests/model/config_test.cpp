@@ -177,6 +177,36 @@ TEST_F(ConfigTest, EveryWrongFieldIsNamed) {
   }
 }
 
+// Whatever stands in a field, reading gives a configuration or an error, never an exception.
+TEST_F(ConfigTest, AnyValueInAnyFieldIsReadOrRefused) {
+  const Json values = Json::parse(R"([null,true,"","x",-1,0,1,9223372036854775807,18446744073709551615,1.5,1e300,[],[null],{},{"a":1},
+      [[]],{"full_attention":3,"sliding_attention":{"rope_theta":1e4}},{"full_attention":{"rope_type":3}},{"0":{}},{"5":[]}])");
+  Json four = gemma4()["text_config"], three = gemma3();
+  for (const char* key : {"rope_parameters", "per_layer_config", "rope_scaling", "enable_moe_block", "num_experts", "top_k_experts",
+                          "moe_intermediate_size", "attention_k_eq_v", "num_global_key_value_heads", "rms_norm_eps",
+                          "use_bidirectional_attention", "hidden_activation", "attention_bias", "sliding_window_pattern",
+                          "attn_logit_softcapping", "layer_types", "tie_word_embeddings"}) {
+    if (!four.contains(key)) four[key] = nullptr;
+    if (!three.contains(key)) three[key] = nullptr;
+  }
+  int accepted = 0, refused = 0;
+  for (const Json& base : {four, three}) {
+    for (const auto& [key, old] : base.items()) {
+      for (const Json& value : values) {
+        Json json = base;
+        json[key] = value;
+        SCOPED_TRACE(key + ": " + value.dump());
+        Result<Config> config = fail(ErrorCode::io, "not read");
+        ASSERT_NO_THROW(config = read(json));
+        ++(config ? accepted : refused);
+        if (!config) EXPECT_FALSE(config.error().message.empty());
+      }
+    }
+  }
+  EXPECT_GT(accepted, 50);
+  EXPECT_GT(refused, 200);
+}
+
 TEST_F(ConfigTest, AConfigurationThatIsNoObjectIsRefused) {
   for (const char* text : {"[]", "3", "null"}) {
     const auto config = read(Json::parse(text));

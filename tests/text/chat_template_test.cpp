@@ -145,6 +145,29 @@ TEST(ChatTemplate, ErrorsNameThePlace) {
   EXPECT_FALSE(refused);
 }
 
+TEST(ChatTemplate, OlderGenerationsAreRecognised) {
+  const std::string folder = CARAT_TEST_DATA "/text/cases/chat_template/older/";
+  for (const char* name : {"large-1.jinja", "large-2.jinja"}) {
+    SCOPED_TRACE(name);
+    std::ifstream in(folder + name);
+    std::string text(std::istreambuf_iterator<char>(in), {});
+    ASSERT_GT(text.size(), 10000U);
+    const auto kind = detect_prompt_kind(text);
+    ASSERT_TRUE(kind) << kind.error().message;
+    EXPECT_EQ(*kind, PromptKind::large);
+    // The small models of a generation lack the empty thought that the large ones open an answer with.
+    const std::size_t begin = text.rfind("{%-", text.find("not enable_thinking"));
+    constexpr std::string_view end_marker = "{%- endif -%}";
+    const std::size_t end = text.find(end_marker, begin);
+    ASSERT_NE(end, std::string::npos);
+    text.erase(begin, end + end_marker.size() - begin);
+    const auto small = detect_prompt_kind(text);
+    ASSERT_TRUE(small) << small.error().message;
+    EXPECT_EQ(*small, PromptKind::small);
+    EXPECT_FALSE(detect_prompt_kind(text + "{{ 'changed' }}"));
+  }
+}
+
 TEST(ChatTemplate, TheKindIsThatOfThePublishedTemplate) {
   const auto read = [](const char* name) {
     std::ifstream in(std::string(CARAT_SOURCE_DIR) + "/tools/templates/" + name);

@@ -11,6 +11,7 @@
 
 #include "text/chat_template.h"
 #include "text/tool_call_parser.h"
+#include "text/unicode.h"
 
 namespace carat::text {
 namespace {
@@ -139,6 +140,19 @@ TEST(ToolCall, HostileTextIsRefusedInTime) {
   EXPECT_FALSE(parse_tool_call("call:f{a:-}", Json()));
   EXPECT_TRUE(parse_tool_call("call:f", Json()));
   EXPECT_TRUE(parse_tool_call("f{a:1}", Json()));
+}
+
+TEST(ToolCall, ErrorsQuoteWhatStoodThereAsPrintableText) {
+  // A delimiter inside a bare word, and a character that a limit in bytes would cut.
+  const auto delimiter = parse_tool_call("call:f{a:x\xFFy\xFF}", Json());
+  ASSERT_FALSE(delimiter);
+  EXPECT_EQ(delimiter.error().message, "tool call \"f\": \"x<|\\\"|>y<|\\\"|>\" is no value at byte 3 of the call");
+  const std::string umlauts = "x\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc";
+  for (std::size_t start = 0; start < 2; ++start) {
+    const auto cut = parse_tool_call("call:f{a:" + umlauts.substr(0, 1 + start * 2) + umlauts + umlauts + "}", Json());
+    ASSERT_FALSE(cut);
+    EXPECT_EQ(find_invalid_utf8(cut.error().message), std::string::npos) << cut.error().message;
+  }
 }
 
 TEST(EncodePrompt, ControlTokensComeFromTheTemplateAlone) {
