@@ -18,6 +18,8 @@ struct QuantisedRows {
   const float* scale = nullptr;     ///< [T][padded / 32]
   const float* sum = nullptr;       ///< [T][padded / 32] scale * sum of the block's q
   const float* half_sum = nullptr;  ///< [T][padded / 16] the same over halves of blocks
+  const float* total = nullptr;       ///< [T][padded / 32] sum of the block's q
+  const float* half_total = nullptr;  ///< [T][padded / 16] the same over halves of blocks
   std::int64_t padded = 0;
 };
 
@@ -61,7 +63,7 @@ struct KernelTable {
   bool takes_quantised[kMatmulTypes] = {};
 
   void (*quantise_row)(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
-                       float* half_sum) = nullptr;
+                       float* half_sum, float* total, float* half_total) = nullptr;
   void (*rms_norm)(const float* x, std::int64_t width, const float* weight, float eps, float* y) = nullptr;
   void (*add_rms_norm)(float* x, const float* y, std::int64_t width, const float* weight, float eps) = nullptr;
   void (*rope)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos, const float* sin,

@@ -20,7 +20,7 @@ using base::expects;
 // Grown once, reused by every call.
 struct Context::Scratch {
   std::vector<std::int8_t> q;
-  std::vector<float> scale, sum, half_sum;
+  std::vector<float> scale, sum, half_sum, total, half_total;
   std::vector<std::vector<float>> per_thread;
 };
 
@@ -91,11 +91,14 @@ void quantise(const Context& context, const float* x, std::int64_t tokens, std::
   grow(s.scale, tokens * padded / 32);
   grow(s.sum, tokens * padded / 32);
   grow(s.half_sum, tokens * padded / 16);
-  out = {s.q.data(), s.scale.data(), s.sum.data(), s.half_sum.data(), padded};
+  grow(s.total, tokens * padded / 32);
+  grow(s.half_total, tokens * padded / 16);
+  out = {s.q.data(), s.scale.data(), s.sum.data(), s.half_sum.data(), s.total.data(), s.half_total.data(), padded};
   const auto body = [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t t = begin; t < end; ++t) {
       context.table().quantise_row(x + t * in, in, padded, s.q.data() + t * padded, s.scale.data() + t * padded / 32,
-                                   s.sum.data() + t * padded / 32, s.half_sum.data() + t * padded / 16);
+                                   s.sum.data() + t * padded / 32, s.half_sum.data() + t * padded / 16,
+                                   s.total.data() + t * padded / 32, s.half_total.data() + t * padded / 16);
     }
   };
   if (tokens * in < kSerialElements) body(0, tokens, 0);

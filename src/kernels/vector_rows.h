@@ -255,7 +255,7 @@ bool all_finite_row(const float* x, std::int64_t count) {
 }
 
 void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
-                       float* half_sum) {
+                       float* half_sum, float* total, float* half_total) {
   for (std::int64_t b = 0; b < padded / 32; ++b) {
     float v[32];
     for (std::int64_t i = 0; i < 32; ++i) v[i] = b * 32 + i < in ? x[b * 32 + i] : 0.0F;
@@ -274,6 +274,9 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
     // Sums of at most 32 small whole numbers are exact in f32.
     const float slo = sum_lanes(__builtin_convertvector(qlo, F16)), shi = sum_lanes(__builtin_convertvector(qhi, F16));
     scale[b] = d;
+    total[b] = slo + shi;
+    half_total[2 * b] = slo;
+    half_total[2 * b + 1] = shi;
     half_sum[2 * b] = d * slo;
     half_sum[2 * b + 1] = d * shi;
     sum[b] = d * (slo + shi);

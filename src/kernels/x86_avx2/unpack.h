@@ -1,5 +1,11 @@
-// Turns quantised weights into unsigned bytes with a scale and an offset per sub-block: weight = scale * byte - offset.
-// Sub-blocks hold 32 values, or 16 for q6_k. Needs AVX2 and F16C.
+// Turns quantised weights into operands of the AVX2 dot products. Eight rows are read together: a vector holds four
+// consecutive weights of each, row r in 32-bit lane r, so that one broadcast of four activations serves all rows and no sum
+// ever crosses lanes. Needs AVX2 and F16C.
+//
+// A format is read in units (of kUnit values, one or more sub-blocks of kSub values that share a scale):
+//   scales(row, unit…)  writes scale and, where the format has minima, offset per sub-block: weight = scale * w - offset
+//   read(row, at, f)    calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value 4 * step on
+// and says what its integers are: kBits of unsigned magnitude around kZero (w = byte - 2^kZeroLog), or signed bytes.
 #pragma once
 
 #include <immintrin.h>
@@ -10,178 +16,334 @@
 namespace carat::kernels {
 namespace {
 
-inline float half_at(const std::uint8_t* p) {
+/// Calls f(0), f(1), … f(Count - 1) with the numbers as constants: accumulators indexed by them stay in registers.
+template <int N>
+struct Number {
+  constexpr operator int() const { return N; }
+};
+template <int Count, int From = 0, typename F>
+[[gnu::always_inline]] inline void repeat(const F& f) {
+  if constexpr (From < Count) {
+    f(Number<From>{});
+    repeat<Count, From + 1>(f);
+  }
+}
+
+inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+inline __m256i broadcast32(const void* p) {
+  std::int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return _mm256_set1_epi32(v);
+}
+inline std::uint16_t word_at(const std::uint8_t* p) {
   std::uint16_t bits;
   __builtin_memcpy(&bits, p, 2);
-  return _cvtsh_ss(bits);
-}
-inline __m128i load128(const std::uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-inline __m256i load256(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-inline void store256(std::uint8_t* p, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-// 16 bytes of nibbles: the low ones are values 0..15, the high ones 16..31.
-inline __m256i nibbles(__m128i packed) {
-  const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(packed), _mm_srli_epi16(packed, 4), 1);
-  return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-// 32 bits spread over 32 bytes, 0xFF where set.
-inline __m256i spread_bits(std::uint32_t bits) {
-  const __m256i lanes = _mm256_setr_epi64x(0x0000000000000000LL, 0x0101010101010101LL, 0x0202020202020202LL,
-                                           0x0303030303030303LL);
-  const __m256i mask = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
-  const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), lanes);
-  return _mm256_cmpeq_epi8(_mm256_and_si256(bytes, mask), mask);
+  return bits;
 }
 
-// Each format: values per block, bytes per block, values per scale, and unpack of one block. `scale` and `offset` receive
-// kValues / kSub entries.
-struct UnpackQ4_0 {
-  static constexpr int kValues = 32, kBytes = 18, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    const float d = half_at(p);
-    *scale = d;
-    *offset = 8 * d;
-    store256(u, nibbles(load128(p + 2)));
+/// Eight rows of a matrix; rows past its end repeat the last one.
+using Rows8 = const std::uint8_t* const*;
+
+// Sixteen bytes of each row, `at` bytes into it: lane r of t[i] holds bytes 4i … 4i + 3 of row r.
+[[gnu::always_inline]] inline void transpose16(Rows8 row, std::int64_t at, __m256i (&t)[4]) {
+  const auto pair = [&](int r) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(row[r] + at)), load128(row[r + 4] + at), 1);
+  };
+  const __m256i a = pair(0), b = pair(1), c = pair(2), d = pair(3);
+  const __m256i ab0 = _mm256_unpacklo_epi32(a, b), ab1 = _mm256_unpackhi_epi32(a, b);
+  const __m256i cd0 = _mm256_unpacklo_epi32(c, d), cd1 = _mm256_unpackhi_epi32(c, d);
+  t[0] = _mm256_unpacklo_epi64(ab0, cd0);
+  t[1] = _mm256_unpackhi_epi64(ab0, cd0);
+  t[2] = _mm256_unpacklo_epi64(ab1, cd1);
+  t[3] = _mm256_unpackhi_epi64(ab1, cd1);
+}
+// One 32-bit word of each row.
+[[gnu::always_inline]] inline __m256i gather32(Rows8 row, std::int64_t at) {
+  alignas(32) std::uint32_t words[8];
+  for (int r = 0; r < 8; ++r) __builtin_memcpy(words + r, row[r] + at, 4);
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
+}
+// Bits Shift … Shift + 3 of each lane become bytes: 16 where set.
+template <int Shift>
+[[gnu::always_inline]] inline __m256i fifth_bits(__m256i lanes) {
+  constexpr int byte = Shift / 8, low = Shift % 8;
+  const __m256i spread = _mm256_shuffle_epi8(
+      lanes, _mm256_setr_epi8(byte, byte, byte, byte, 4 + byte, 4 + byte, 4 + byte, 4 + byte, 8 + byte, 8 + byte, 8 + byte, 8 + byte,
+                              12 + byte, 12 + byte, 12 + byte, 12 + byte, byte, byte, byte, byte, 4 + byte, 4 + byte, 4 + byte,
+                              4 + byte, 8 + byte, 8 + byte, 8 + byte, 8 + byte, 12 + byte, 12 + byte, 12 + byte, 12 + byte));
+  const __m256i mask = _mm256_set1_epi32(static_cast<int>(0x08040201U << low));
+  return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, mask), mask), _mm256_set1_epi8(16));
+}
+[[gnu::always_inline]] inline __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
+[[gnu::always_inline]] inline __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
+
+// The half-precision numbers at `at` bytes into each of `count` blocks of eight rows, to out[block * stride + row].
+[[gnu::always_inline]] inline void read_halves(Rows8 row, std::int64_t at, std::int64_t block_bytes, std::int64_t count, float* out,
+                              std::int64_t stride) {
+  alignas(32) std::uint16_t words[64][8];  // first all copies, then all conversions: no load waits for the store before it
+  for (std::int64_t done = 0; done < count; done += 64) {
+    const std::int64_t n = count - done < 64 ? count - done : 64;
+    for (std::int64_t b = 0; b < n; ++b) {
+      for (int r = 0; r < 8; ++r) words[b][r] = word_at(row[r] + at + (done + b) * block_bytes);
+    }
+    for (std::int64_t b = 0; b < n; ++b) {
+      _mm256_storeu_ps(out + (done + b) * stride, _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(words[b]))));
+    }
+  }
+}
+[[gnu::always_inline]] inline void negate(float* x, std::int64_t count, std::int64_t stride) {
+  for (std::int64_t b = 0; b < count; ++b) {
+    _mm256_storeu_ps(x + b * stride, _mm256_sub_ps(_mm256_setzero_ps(), _mm256_loadu_ps(x + b * stride)));
+  }
+}
+
+/// What the integers of a format are.
+enum class Integers {
+  bits4,    ///< unsigned, at most 15: eight products of pairs fit 16 bits
+  bits5,    ///< unsigned, at most 31: four
+  bits6,    ///< unsigned, at most 63: two
+  signed8,  ///< signed bytes
+};
+
+// --- blocks of 32 ---
+
+struct Q4_0 {
+  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 18, kZeroLog = 3;
+  static constexpr Integers kIntegers = Integers::bits4;
+  static constexpr bool kOffset = false;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
+    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    __m256i t[4];
+    transpose16(row, unit * kUnitBytes + 2, t);
+    f(0, 0, low_nibbles(t[0]), low_nibbles(t[1]), low_nibbles(t[2]), low_nibbles(t[3]));
+    f(0, 4, high_nibbles(t[0]), high_nibbles(t[1]), high_nibbles(t[2]), high_nibbles(t[3]));
   }
 };
-struct UnpackQ4_1 {
-  static constexpr int kValues = 32, kBytes = 20, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    *scale = half_at(p);
-    *offset = -half_at(p + 2);
-    store256(u, nibbles(load128(p + 4)));
+struct Q4_1 {
+  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 20, kZeroLog = -1;
+  static constexpr Integers kIntegers = Integers::bits4;
+  static constexpr bool kOffset = true;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+    read_halves(row, unit * kUnitBytes + 2, kUnitBytes, units, offset, stride);
+    negate(offset, units, stride);
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    __m256i t[4];
+    transpose16(row, unit * kUnitBytes + 4, t);
+    f(0, 0, low_nibbles(t[0]), low_nibbles(t[1]), low_nibbles(t[2]), low_nibbles(t[3]));
+    f(0, 4, high_nibbles(t[0]), high_nibbles(t[1]), high_nibbles(t[2]), high_nibbles(t[3]));
   }
 };
-struct UnpackQ5_0 {
-  static constexpr int kValues = 32, kBytes = 22, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    const float d = half_at(p);
-    *scale = d;
-    *offset = 16 * d;
-    std::uint32_t high;
-    __builtin_memcpy(&high, p + 2, 4);
-    store256(u, _mm256_or_si256(nibbles(load128(p + 6)), _mm256_and_si256(spread_bits(high), _mm256_set1_epi8(16))));
+// Nibbles at `at`, a fifth bit per value in the word at `bits`.
+template <typename F>
+[[gnu::always_inline]] inline void read_five_bits(Rows8 row, std::int64_t at, std::int64_t bits, const F& f) {
+  __m256i t[4];
+  transpose16(row, at, t);
+  const __m256i high = gather32(row, bits);
+  f(0, 0, _mm256_or_si256(low_nibbles(t[0]), fifth_bits<0>(high)), _mm256_or_si256(low_nibbles(t[1]), fifth_bits<4>(high)),
+    _mm256_or_si256(low_nibbles(t[2]), fifth_bits<8>(high)), _mm256_or_si256(low_nibbles(t[3]), fifth_bits<12>(high)));
+  f(0, 4, _mm256_or_si256(high_nibbles(t[0]), fifth_bits<16>(high)), _mm256_or_si256(high_nibbles(t[1]), fifth_bits<20>(high)),
+    _mm256_or_si256(high_nibbles(t[2]), fifth_bits<24>(high)), _mm256_or_si256(high_nibbles(t[3]), fifth_bits<28>(high)));
+}
+struct Q5_0 {
+  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 22, kZeroLog = 4;
+  static constexpr Integers kIntegers = Integers::bits5;
+  static constexpr bool kOffset = false;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
+    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    read_five_bits(row, unit * kUnitBytes + 6, unit * kUnitBytes + 2, f);
   }
 };
-struct UnpackQ5_1 {
-  static constexpr int kValues = 32, kBytes = 24, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    *scale = half_at(p);
-    *offset = -half_at(p + 2);
-    std::uint32_t high;
-    __builtin_memcpy(&high, p + 4, 4);
-    store256(u, _mm256_or_si256(nibbles(load128(p + 8)), _mm256_and_si256(spread_bits(high), _mm256_set1_epi8(16))));
+struct Q5_1 {
+  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 24, kZeroLog = -1;
+  static constexpr Integers kIntegers = Integers::bits5;
+  static constexpr bool kOffset = true;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+    read_halves(row, unit * kUnitBytes + 2, kUnitBytes, units, offset, stride);
+    negate(offset, units, stride);
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    read_five_bits(row, unit * kUnitBytes + 8, unit * kUnitBytes + 4, f);
   }
 };
-struct UnpackQ8_0 {
-  static constexpr int kValues = 32, kBytes = 34, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    const float d = half_at(p);
-    *scale = d;
-    *offset = 128 * d;
-    store256(u, _mm256_xor_si256(load256(p + 2), _mm256_set1_epi8(static_cast<char>(0x80))));
+struct Q8_0 {
+  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 34, kZeroLog = -1;
+  static constexpr Integers kIntegers = Integers::signed8;
+  static constexpr bool kOffset = false;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
+    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    __m256i t[4];
+    transpose16(row, unit * kUnitBytes + 2, t);
+    f(0, 0, t[0], t[1], t[2], t[3]);
+    transpose16(row, unit * kUnitBytes + 18, t);
+    f(0, 4, t[0], t[1], t[2], t[3]);
   }
 };
-// Signed 4-bit code books, as bytes with 128 added.
-struct UnpackIq4Nl {
-  static constexpr int kValues = 32, kBytes = 18, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    const float d = half_at(p);
-    *scale = d;
-    *offset = 128 * d;
-    store256(u, look_up(nibbles(load128(p + 2))));
+struct Iq4Nl {
+  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 18, kZeroLog = -1;
+  static constexpr Integers kIntegers = Integers::signed8;
+  static constexpr bool kOffset = false;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
+    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
   }
-  static __m256i look_up(__m256i codes) {
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
     const __m256i book = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129), static_cast<char>(141),
-                      static_cast<char>(153), static_cast<char>(166), static_cast<char>(181), static_cast<char>(197),
-                      static_cast<char>(217), static_cast<char>(241)));
-    return _mm256_shuffle_epi8(book, codes);
-  }
-};
-// The 6-bit scales and minima of q4_k and q5_k: eight each in twelve bytes.
-inline void unpack_scales_6bit(const std::uint8_t* s, float d, float dmin, float* scale, float* offset) {
-  for (int i = 0; i < 4; ++i) {
-    scale[i] = d * static_cast<float>(s[i] & 63);
-    offset[i] = dmin * static_cast<float>(s[i + 4] & 63);
-    scale[i + 4] = d * static_cast<float>((s[i + 8] & 15) | ((s[i] >> 6) << 4));
-    offset[i + 4] = dmin * static_cast<float>((s[i + 8] >> 4) | ((s[i + 4] >> 6) << 4));
-  }
-}
-struct UnpackQ4K {
-  static constexpr int kValues = 256, kBytes = 144, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    unpack_scales_6bit(p + 4, half_at(p), half_at(p + 2), scale, offset);
-    const __m256i low = _mm256_set1_epi8(15);
-    for (int pair = 0; pair < 4; ++pair) {
-      const __m256i q = load256(p + 16 + 32 * pair);
-      store256(u + 64 * pair, _mm256_and_si256(q, low));
-      store256(u + 64 * pair + 32, _mm256_and_si256(_mm256_srli_epi16(q, 4), low));
-    }
-  }
-};
-struct UnpackQ5K {
-  static constexpr int kValues = 256, kBytes = 176, kSub = 32;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    unpack_scales_6bit(p + 4, half_at(p), half_at(p + 2), scale, offset);
-    const __m256i low = _mm256_set1_epi8(15), sixteen = _mm256_set1_epi8(16);
-    __m256i high = load256(p + 16);  // bit i of byte l belongs to value l of sub-block i
-    for (int pair = 0; pair < 4; ++pair) {
-      const __m256i q = load256(p + 48 + 32 * pair);
-      store256(u + 64 * pair,
-               _mm256_or_si256(_mm256_and_si256(q, low), _mm256_and_si256(_mm256_slli_epi16(high, 4), sixteen)));
-      store256(u + 64 * pair + 32, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(q, 4), low),
-                                                   _mm256_and_si256(_mm256_slli_epi16(high, 3), sixteen)));
-      high = _mm256_srli_epi16(high, 2);
-    }
-  }
-};
-struct UnpackQ6K {
-  static constexpr int kValues = 256, kBytes = 210, kSub = 16;
-  static void block(const std::uint8_t* p, std::uint8_t* u, float* scale, float* offset) {
-    const float d = half_at(p + 208);
-    const __m256i lo = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 192)));
-    const __m256i hi = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 200)));
-    const __m256 dv = _mm256_set1_ps(d), thirty_two = _mm256_set1_ps(32);
-    const __m256 slo = _mm256_mul_ps(_mm256_cvtepi32_ps(lo), dv), shi = _mm256_mul_ps(_mm256_cvtepi32_ps(hi), dv);
-    _mm256_storeu_ps(scale, slo);
-    _mm256_storeu_ps(scale + 8, shi);
-    _mm256_storeu_ps(offset, _mm256_mul_ps(slo, thirty_two));
-    _mm256_storeu_ps(offset + 8, _mm256_mul_ps(shi, thirty_two));
-    const __m256i low = _mm256_set1_epi8(15), pair = _mm256_set1_epi8(0x30);
-    for (int half = 0; half < 2; ++half) {
-      const __m256i a = load256(p + 64 * half), b = load256(p + 64 * half + 32), h = load256(p + 128 + 32 * half);
-      std::uint8_t* to = u + 128 * half;
-      store256(to, _mm256_or_si256(_mm256_and_si256(a, low), _mm256_and_si256(_mm256_slli_epi16(h, 4), pair)));
-      store256(to + 32, _mm256_or_si256(_mm256_and_si256(b, low), _mm256_and_si256(_mm256_slli_epi16(h, 2), pair)));
-      store256(to + 64, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(a, 4), low), _mm256_and_si256(h, pair)));
-      store256(to + 96, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(b, 4), low),
-                                        _mm256_and_si256(_mm256_srli_epi16(h, 2), pair)));
-    }
+        _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
+    const auto look_up = [&](__m256i codes) __attribute__((always_inline)) { return _mm256_shuffle_epi8(book, codes); };
+    Q4_0::read(row, unit, [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
+      f(sub, step, look_up(a), look_up(b), look_up(c), look_up(d));
+    });
   }
 };
 
-// Unpacks values [begin, end) of a row (multiples of the block, at most kChunk of them) and zeroes what is left of the
-// last group of 512, where scale and offset are 0 too.
-inline constexpr std::int64_t kChunk = 2048;
-template <typename Format>
-inline void unpack_row(const std::uint8_t* row, std::int64_t begin, std::int64_t end, std::uint8_t* u, float* scale,
-                       float* offset) {
-  constexpr std::int64_t subs = Format::kValues / Format::kSub;
-  const std::uint8_t* p = row + begin / Format::kValues * Format::kBytes;
-  std::int64_t i = begin;
-  for (; i < end; i += Format::kValues) {
-    Format::block(p, u, scale, offset);
-    p += Format::kBytes;
-    u += Format::kValues;
-    scale += subs;
-    offset += subs;
+// --- blocks of 256 ---
+
+// Eight vectors of eight floats, lane and vector exchanged, to out[i * stride].
+[[gnu::always_inline]] inline void transpose_store(const __m256 (&v)[8], float* out, std::int64_t stride) {
+  __m256 pair[8], four[8];
+  for (int i = 0; i < 8; i += 2) {
+    pair[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+    pair[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
   }
-  for (std::int64_t pad = (512 - (end - begin) % 512) % 512; pad > 0; pad -= Format::kSub) {
-    for (int j = 0; j < Format::kSub; ++j) *u++ = 0;
-    *scale++ = 0;
-    *offset++ = 0;
+  for (int i = 0; i < 8; i += 4) {
+    four[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+    four[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xEE);
+    four[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+    four[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(out + i * stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x20));
+    _mm256_storeu_ps(out + (i + 4) * stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x31));
   }
 }
+inline __m256 bytes_to_floats(std::uint64_t bytes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
+}
+inline float half_at(const std::uint8_t* p) { return _cvtsh_ss(word_at(p)); }
+
+// The 6-bit scales and minima of q4_k and q5_k: eight each in twelve bytes behind two halves.
+inline void scales_6bit(Rows8 row, std::int64_t block_bytes, std::int64_t first, std::int64_t blocks, float* scale, float* offset,
+                        std::int64_t stride) {
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    __m256 s[8], m[8];
+    for (int r = 0; r < 8; ++r) {
+      const std::uint8_t* p = row[r] + (first + b) * block_bytes;
+      std::uint32_t w[3];
+      __builtin_memcpy(w, p + 4, 12);
+      const std::uint64_t low = (w[0] & 0x3F3F3F3FU) |
+                                (static_cast<std::uint64_t>((w[2] & 0x0F0F0F0FU) | ((w[0] >> 2) & 0x30303030U)) << 32);
+      const std::uint64_t min = (w[1] & 0x3F3F3F3FU) |
+                                (static_cast<std::uint64_t>(((w[2] >> 4) & 0x0F0F0F0FU) | ((w[1] >> 2) & 0x30303030U)) << 32);
+      s[r] = _mm256_mul_ps(bytes_to_floats(low), _mm256_set1_ps(half_at(p)));
+      m[r] = _mm256_mul_ps(bytes_to_floats(min), _mm256_set1_ps(half_at(p + 2)));
+    }
+    transpose_store(s, scale + b * 8 * stride, stride);
+    transpose_store(m, offset + b * 8 * stride, stride);
+  }
+}
+
+// A unit is a pair of sub-blocks: 32 bytes whose low nibbles are the first and whose high nibbles are the second.
+struct Q4K {
+  static constexpr int kUnit = 64, kSub = 32, kBytes = 144, kUnitBytes = 36, kZeroLog = -1;
+  static constexpr Integers kIntegers = Integers::bits4;
+  static constexpr bool kOffset = true;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+    scales_6bit(row, kBytes, unit / 4, units / 4, scale, offset, stride);
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    const std::int64_t at = unit / 4 * kBytes + 16 + 32 * (unit % 4);
+    for (int half = 0; half < 2; ++half) {
+      __m256i t[4];
+      transpose16(row, at + 16 * half, t);
+      f(0, 4 * half, low_nibbles(t[0]), low_nibbles(t[1]), low_nibbles(t[2]), low_nibbles(t[3]));
+      f(1, 4 * half, high_nibbles(t[0]), high_nibbles(t[1]), high_nibbles(t[2]), high_nibbles(t[3]));
+    }
+  }
+};
+// As q4_k, with a fifth bit: bit i of byte l of the 32 bytes before belongs to value l of sub-block i.
+struct Q5K {
+  static constexpr int kUnit = 64, kSub = 32, kBytes = 176, kUnitBytes = 44, kZeroLog = -1;
+  static constexpr Integers kIntegers = Integers::bits5;
+  static constexpr bool kOffset = true;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+    scales_6bit(row, kBytes, unit / 4, units / 4, scale, offset, stride);
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    const std::int64_t block = unit / 4 * kBytes, pair = unit % 4;
+    const __m128i down = _mm_cvtsi64_si128(2 * pair);
+    const __m256i sixteen = _mm256_set1_epi8(16);
+    for (int half = 0; half < 2; ++half) {
+      __m256i t[4], high[4];
+      transpose16(row, block + 48 + 32 * pair + 16 * half, t);
+      transpose16(row, block + 16 + 16 * half, high);
+      __m256i a[4], b[4];
+      for (int i = 0; i < 4; ++i) {
+        const __m256i bits = _mm256_srl_epi16(high[i], down);
+        a[i] = _mm256_or_si256(low_nibbles(t[i]), _mm256_and_si256(_mm256_slli_epi16(bits, 4), sixteen));
+        b[i] = _mm256_or_si256(high_nibbles(t[i]), _mm256_and_si256(_mm256_slli_epi16(bits, 3), sixteen));
+      }
+      f(0, 4 * half, a[0], a[1], a[2], a[3]);
+      f(1, 4 * half, b[0], b[1], b[2], b[3]);
+    }
+  }
+};
+// A unit is half a block: 64 bytes of nibbles and 32 bytes of bit pairs make 128 values in eight sub-blocks of 16.
+struct Q6K {
+  static constexpr int kUnit = 128, kSub = 16, kBytes = 210, kUnitBytes = 105, kZeroLog = 5;
+  static constexpr Integers kIntegers = Integers::bits6;
+  static constexpr bool kOffset = false;
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
+    for (std::int64_t b = 0; b < units / 2; ++b) {
+      __m256 low[8], high[8];
+      for (int r = 0; r < 8; ++r) {
+        const std::uint8_t* p = row[r] + (unit / 2 + b) * kBytes;
+        const __m256 d = _mm256_set1_ps(half_at(p + 208));
+        const __m128i s = load128(p + 192);
+        low[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(s)), d);
+        high[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(s, 8))), d);
+      }
+      transpose_store(low, scale + b * 16 * stride, stride);
+      transpose_store(high, scale + (b * 16 + 8) * stride, stride);
+    }
+  }
+  template <typename F>
+  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+    const std::int64_t block = unit / 2 * kBytes, half = unit % 2;
+    const __m256i pair = _mm256_set1_epi8(0x30);
+    for (int s = 0; s < 2; ++s) {
+      __m256i a[4], h[4], w[4];
+      transpose16(row, block + 128 + 32 * half + 16 * s, h);
+      transpose16(row, block + 64 * half + 16 * s, a);
+      for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 4), pair));
+      f(s, 0, w[0], w[1], w[2], w[3]);
+      for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(high_nibbles(a[i]), _mm256_and_si256(h[i], pair));
+      f(4 + s, 0, w[0], w[1], w[2], w[3]);
+      transpose16(row, block + 64 * half + 32 + 16 * s, a);
+      for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 2), pair));
+      f(2 + s, 0, w[0], w[1], w[2], w[3]);
+      for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(high_nibbles(a[i]), _mm256_and_si256(_mm256_srli_epi16(h[i], 2), pair));
+      f(6 + s, 0, w[0], w[1], w[2], w[3]);
+    }
+  }
+};
 
 }  // namespace
 }  // namespace carat::kernels
