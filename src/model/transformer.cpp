@@ -221,10 +221,7 @@ Result<std::span<const float>> Transformer::Pass::head() {
   w.logits.resize(static_cast<std::size_t>(rows.count * vocab));
   const kernels::MatmulTarget target{&self.weights_.lm_head, w.logits.data(), vocab};
   kernels::matmul(context, w.h.data(), rows.count, {&target, 1});
-  if (self.config_.final_logit_softcapping > 0) {
-    kernels::softcap(context, w.logits.data(), rows.count * vocab, self.config_.final_logit_softcapping);
-  }
-  emit("logits", {rows.count, vocab}, w.logits.data());
+  // Before the softcap, which would make an infinity its bound.
   if (options.check_finite) {
     const std::int64_t bad = kernels::first_non_finite_row(context, w.logits.data(), rows.count, vocab);
     if (bad >= 0) {
@@ -232,6 +229,10 @@ Result<std::span<const float>> Transformer::Pass::head() {
                                                 rows.positions[static_cast<std::size_t>(bad)]));
     }
   }
+  if (self.config_.final_logit_softcapping > 0) {
+    kernels::softcap(context, w.logits.data(), rows.count * vocab, self.config_.final_logit_softcapping);
+  }
+  emit("logits", {rows.count, vocab}, w.logits.data());
   return std::span<const float>(w.logits.data(), static_cast<std::size_t>(rows.count * vocab));
 }
 
