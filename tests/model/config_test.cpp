@@ -199,7 +199,9 @@ TEST_F(ConfigTest, AnyValueInAnyFieldIsReadOrRefused) {
         Result<Config> config = fail(ErrorCode::io, "not read");
         ASSERT_NO_THROW(config = read(json));
         ++(config ? accepted : refused);
-        if (!config) EXPECT_FALSE(config.error().message.empty());
+        if (!config) {
+          EXPECT_FALSE(config.error().message.empty());
+        }
       }
     }
   }
