@@ -29,14 +29,14 @@ EditState& state_of(EditLine* editor) {
 
 char* show_prompt(EditLine* editor) { return state_of(editor).prompt.data(); }
 
-unsigned char drop_line(EditLine* editor, int) {
+unsigned char drop_line(EditLine* editor, wint_t) {
   state_of(editor).interrupted = true;
   ::el_push(editor, "\n");  // ends the line as Enter does, with the cursor below a text of several lines
   return CC_NORM;
 }
 
 // Without signals from the terminal Ctrl-Z is a character too, and suspending is ours to do.
-unsigned char suspend(EditLine* editor, int) {
+unsigned char suspend(EditLine* editor, wint_t) {
   ::el_set(editor, EL_PREP_TERM, 0);
   ::raise(SIGTSTP);
   ::el_set(editor, EL_PREP_TERM, 1);
@@ -48,7 +48,7 @@ unsigned char suspend(EditLine* editor, int) {
 constexpr const char* kPasteOn = "\x1b[?2004h";
 constexpr const char* kPasteOff = "\x1b[?2004l";
 
-unsigned char take_paste(EditLine* editor, int) {
+unsigned char take_paste(EditLine* editor, wint_t) {
   constexpr std::wstring_view kEnd = L"\x1b[201~";
   std::wstring pasted;
   for (wchar_t c = 0; ::el_wgetc(editor, &c) == 1;) {
@@ -86,12 +86,13 @@ LineEditor::LineEditor() : impl_(std::make_unique<Impl>()) {
   ::el_set(impl_->editor, EL_PROMPT, show_prompt);
   ::el_set(impl_->editor, EL_HIST, ::history, impl_->history);
   ::el_set(impl_->editor, EL_EDITOR, "emacs");
-  ::el_set(impl_->editor, EL_ADDFN, "carat-drop-line", "Drop the line", drop_line);
+  // By wide strings, which libedit keeps as they are; of narrow ones it makes copies that it never frees.
+  ::el_wset(impl_->editor, EL_ADDFN, L"carat-drop-line", L"Drop the line", drop_line);
   ::el_set(impl_->editor, EL_BIND, "^C", "carat-drop-line", nullptr);
-  ::el_set(impl_->editor, EL_ADDFN, "carat-paste", "Take a paste as it is", take_paste);
+  ::el_wset(impl_->editor, EL_ADDFN, L"carat-paste", L"Take a paste as it is", take_paste);
   ::el_set(impl_->editor, EL_BIND, "\\e[200~", "carat-paste", nullptr);
   ::el_set(impl_->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
-  ::el_set(impl_->editor, EL_ADDFN, "carat-suspend", "Suspend the program", suspend);
+  ::el_wset(impl_->editor, EL_ADDFN, L"carat-suspend", L"Suspend the program", suspend);
   ::el_set(impl_->editor, EL_BIND, "^Z", "carat-suspend", nullptr);
   ::el_set(impl_->editor, EL_SETTY, "-d", "-isig", nullptr);
 }
