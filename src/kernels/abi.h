@@ -37,22 +37,23 @@ struct MatmulTile {
 };
 inline constexpr std::int64_t kTileRows = 16;
 
-/// Attention of one token's query heads that share a KV head: q and out are [heads][head_dim].
+/// Positions whose keys lie together, transposed: the keys of a KV head are [slots / kKeyBlock][head_dim][kKeyBlock].
+inline constexpr std::int64_t kKeyBlock = 32;
+/// The most rows (tokens times heads) of an attention tile.
+inline constexpr std::int64_t kAttentionRows = 64;
+
+/// Attention of some tokens' query heads that share a KV head: q and out hold [heads][head_dim] per token.
 struct AttentionTile {
   const float* q = nullptr;
   float* out = nullptr;
+  std::int64_t tokens = 0, token_stride = 0;  ///< floats between the tokens of q and of out
   std::int64_t heads = 0, head_dim = 0;
-  const std::uint8_t* keys = nullptr;    ///< of the KV head, slot 0
-  const std::uint8_t* values = nullptr;
+  const std::uint8_t* keys = nullptr;    ///< of the KV head, [slots / kKeyBlock][head_dim][kKeyBlock]
+  const std::uint8_t* values = nullptr;  ///< of the KV head, [slots][head_dim]
   std::int64_t slots = 0;
-  std::int64_t key_begin = 0, key_end = 0;  ///< positions; position p lies in slot p % slots
+  const std::int64_t *key_begin = nullptr, *key_end = nullptr;  ///< [tokens] positions; position p lies in slot p % slots
   float scale = 1;
-  float* scratch = nullptr;  ///< attention_scratch_floats(heads, head_dim)
 };
-/// Accumulators, scores, and a block of converted keys.
-inline constexpr std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim) {
-  return heads * head_dim + heads * 32 + 3 * heads + 32 * head_dim;
-}
 
 /// One ISA's functions; nullptr is a hole that the next table in the dispatcher's order fills.
 struct KernelTable {
@@ -73,7 +74,8 @@ struct KernelTable {
   bool (*all_finite)(const float* x, std::int64_t count) = nullptr;
   /// By cache type: 0 f32, 1 f16, 2 bf16.
   void (*attention[3])(const AttentionTile&) = {};
-  void (*store[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};
+  void (*store[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};      ///< out[i] = x[i]
+  void (*store_key[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};  ///< out[i * kKeyBlock] = x[i]
 };
 
 }  // namespace carat::kernels

@@ -228,13 +228,15 @@ void add_scaled(const Context& context, float* x, const float* y, std::int64_t c
 void kv_store(const Context& context, const KvView& cache, const float* k, const float* v, std::int64_t tokens,
               std::int64_t first_position) {
   expects(tokens <= cache.slots, "more positions than slots would overwrite each other");
-  const auto store = context.table().store[cache_type_index(cache.dtype)];
+  const auto store_value = context.table().store[cache_type_index(cache.dtype)];
+  const auto store_key = context.table().store_key[cache_type_index(cache.dtype)];
   const std::int64_t heads = cache.num_kv_heads, dim = cache.head_dim, bytes = tensor::info(cache.dtype).block_bytes;
   each_row(context, tokens, 2 * heads * dim, [&](std::int64_t t) {
     for (std::int64_t h = 0; h < heads; ++h) {
-      const std::int64_t at = (h * cache.head_stride + (first_position + t) % cache.slots * dim) * bytes;
-      store(k + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.keys) + at);
-      store(v + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.values) + at);
+      const std::int64_t slot = (first_position + t) % cache.slots, head = h * cache.head_stride;
+      const std::int64_t key = head + slot / kKvBlock * kKvBlock * dim + slot % kKvBlock, value = head + slot * dim;
+      store_key(k + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.keys) + key * bytes);
+      store_value(v + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.values) + value * bytes);
     }
   });
 }
@@ -243,42 +245,45 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
                const std::int64_t* key_begin, const std::int64_t* key_end, float scale, float* out) {
   const std::int64_t dim = cache.head_dim, group = num_heads / cache.num_kv_heads;
   expects(num_heads % cache.num_kv_heads == 0, "query heads share key-value heads evenly");
+  static_assert(kKvBlock == kKeyBlock);
   expects(cache.slots % kKvBlock == 0, "rings are whole blocks");
   const auto kernel = context.table().attention[cache_type_index(cache.dtype)];
   const std::int64_t bytes = tensor::info(cache.dtype).block_bytes;
-  // Few rows: cut the heads of a group so that every thread has some. Which heads stand together changes no result.
-  const std::int64_t units = tokens * cache.num_kv_heads;
-  std::int64_t parts = 1;
-  while (units * parts < context.pool().threads() && group % (2 * parts) == 0) parts *= 2;
-  const std::int64_t heads = group / parts;
-  for (auto& scratch : context.scratch().per_thread) {
-    const auto needed = static_cast<std::size_t>(attention_scratch_floats(heads, dim));
-    if (scratch.size() < needed) scratch.resize(needed);
-  }
-  const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
+  // As many rows share a block of keys as a tile takes; fewer where threads would stand idle. Which rows stand together
+  // changes no result.
+  const std::int64_t threads = context.pool().threads();
+  std::int64_t heads = std::min(group, kAttentionRows), together = std::min(tokens, kAttentionRows / heads);
+  const auto pieces = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
+  const auto units = [&] { return cache.num_kv_heads * pieces(group, heads) * pieces(tokens, together); };
+  while (units() < 4 * threads && together > 1) together = (together + 1) / 2;
+  while (units() < threads && heads > 1) heads = (heads + 1) / 2;
+  const std::int64_t head_pieces = pieces(group, heads), token_pieces = pieces(tokens, together);
+  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t part = i % parts, kv_head = i / parts % cache.num_kv_heads, t = i / parts / cache.num_kv_heads;
-      const std::int64_t first_head = kv_head * group + part * heads;
+      // The last tokens see the most keys: they come first, so that no thread is left alone with them.
+      const std::int64_t kv_head = i % cache.num_kv_heads, part = i / cache.num_kv_heads % head_pieces * heads;
+      const std::int64_t t = (token_pieces - 1 - i / cache.num_kv_heads / head_pieces) * together;
+      const std::int64_t first_head = kv_head * group + part;
       AttentionTile tile;
       tile.q = q + (t * num_heads + first_head) * dim;
       tile.out = out + (t * num_heads + first_head) * dim;
-      tile.heads = heads;
+      tile.tokens = std::min(together, tokens - t);
+      tile.token_stride = num_heads * dim;
+      tile.heads = std::min(heads, group - part);
       tile.head_dim = dim;
       tile.keys = reinterpret_cast<const std::uint8_t*>(cache.keys) + kv_head * cache.head_stride * bytes;
       tile.values = reinterpret_cast<const std::uint8_t*>(cache.values) + kv_head * cache.head_stride * bytes;
       tile.slots = cache.slots;
-      tile.key_begin = key_begin[t];
-      tile.key_end = key_end[t];
+      tile.key_begin = key_begin + t;
+      tile.key_end = key_end + t;
       tile.scale = scale;
-      tile.scratch = context.scratch().per_thread[static_cast<std::size_t>(thread)].data();
       kernel(tile);
     }
   };
   std::int64_t keys = 0;
   for (std::int64_t t = 0; t < tokens; ++t) keys += key_end[t] - key_begin[t];
-  const std::int64_t work = keys * num_heads * dim;
-  if (work < kSerialElements) return body(0, units * parts, 0);
-  context.pool().parallel_for(units * parts, std::max<std::int64_t>(1, units * parts / (8 * context.pool().threads())), std::ref(body));
+  if (keys * num_heads * dim < kSerialElements) return body(0, units(), 0);
+  context.pool().parallel_for(units(), 1, std::ref(body));
 }
 
 std::int64_t first_non_finite_row(const Context& context, const float* x, std::int64_t rows, std::int64_t width) {

@@ -123,8 +123,9 @@ void add(const Context& context, float* x, const float* y, std::int64_t count);
 void add_scaled(const Context& context, float* x, const float* y, std::int64_t count, float factor);
 void softcap(const Context& context, float* x, std::int64_t count, float cap);
 
-/// Keys or values of one layer: element (head h, position p) starts at
-/// data + (h * head_stride + (p % slots) * head_dim) * sizeof(element).
+/// Keys and values of one layer. Values of head h at position p start at element h * head_stride + (p % slots) * head_dim.
+/// Keys stand in blocks of kKvBlock positions, transposed: element i of the key of slot s = p % slots is element
+/// h * head_stride + (s / kKvBlock * head_dim + i) * kKvBlock + s % kKvBlock.
 struct KvView {
   tensor::DType dtype = tensor::DType::f16;  ///< f32, f16 or bf16
   std::byte* keys = nullptr;

@@ -1,6 +1,7 @@
-// Row operations, float matmul tiles and attention, written once over 16-lane compiler vectors and compiled by every ISA
-// table with its own flags. Everything lies in an anonymous namespace: each table has its own copy, none can be mixed up by
-// the linker. A row's result depends on the row alone: lanes and their final order of addition are fixed.
+// Row operations, float matmul tiles and attention, written once over compiler vectors as wide as the ISA's registers and
+// compiled by every table with its own flags. Everything lies in an anonymous namespace: each table has its own copy, none
+// can be mixed up by the linker. A row's result depends on the row and the table alone: lanes and their final order of
+// addition are fixed.
 #pragma once
 
 #include <cstddef>
@@ -11,11 +12,36 @@
 namespace carat::kernels {
 namespace {
 
-using F16 = float __attribute__((vector_size(64)));
-using I16 = std::int32_t __attribute__((vector_size(64)));
-using U16 = std::uint32_t __attribute__((vector_size(64)));
-using H16 = std::uint16_t __attribute__((vector_size(32)));
-constexpr std::int64_t kLanes = 16;
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+using Bits = std::uint32_t __attribute__((vector_size(kVectorBytes)));
+using Halves = std::uint16_t __attribute__((vector_size(kVectorBytes / 2)));
+constexpr std::int64_t kLanes = kVectorBytes / 4;
+// Named sizes: gcc forgets a vector size that depends on a template's parameter.
+template <std::size_t Bytes>
+struct VectorOf;
+template <>
+struct VectorOf<64> {
+  using Floats = float __attribute__((vector_size(64)));
+  using Ints = std::int32_t __attribute__((vector_size(64)));
+};
+template <>
+struct VectorOf<32> {
+  using Floats = float __attribute__((vector_size(32)));
+  using Ints = std::int32_t __attribute__((vector_size(32)));
+};
+template <>
+struct VectorOf<16> {
+  using Floats = float __attribute__((vector_size(16)));
+  using Ints = std::int32_t __attribute__((vector_size(16)));
+};
+using Floats = VectorOf<kVectorBytes>::Floats;
+using Ints = VectorOf<kVectorBytes>::Ints;
 constexpr std::int64_t kPrefetchBytes = 6144;
 
 template <typename V, typename T>
@@ -28,35 +54,48 @@ template <typename V, typename T>
 inline void store(T* p, const V& v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
-inline F16 splat(float x) { return F16{} + x; }
-inline F16 as_float(U16 v) {
-  F16 f;
+inline Floats splat(float x) { return x - Floats{}; }  // x + 0 would turn -0 into 0
+inline Floats as_float(Bits v) {
+  Floats f;
   __builtin_memcpy(&f, &v, sizeof f);
   return f;
 }
-inline U16 as_bits(F16 v) {
-  U16 u;
+inline Bits as_bits(Floats v) {
+  Bits u;
   __builtin_memcpy(&u, &v, sizeof u);
   return u;
 }
-// Lanes are joined as a tree, always the same one: 8 apart, then 4, 2, 1.
-template <typename Join>
-inline float join_lanes(F16 v, Join join) {
-  v = join(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-  v = join(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-  v = join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-  v = join(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-  return v[0];
+// Lanes are joined as a tree, always the same one: the halves of the vector, then the halves of the result.
+template <typename V, typename Join>
+inline float join_lanes(V v, Join join) {
+  if constexpr (sizeof(V) > 16) {
+    typename VectorOf<sizeof(V) / 2>::Floats low, high;
+    __builtin_memcpy(&low, &v, sizeof low);
+    __builtin_memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return join_lanes(join(low, high), join);
+  } else {
+    v = join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+    v = join(v, __builtin_shufflevector(v, v, 1, 0, 3, 2));
+    return v[0];
+  }
 }
-inline float sum_lanes(F16 v) {
-  return join_lanes(v, [](F16 a, F16 b) { return a + b; });
+inline float sum_lanes(Floats v) {
+  return join_lanes(v, [](auto a, auto b) { return a + b; });
 }
-// The largest magnitude; NaN if any lane is one: without their sign bits floats order like whole numbers, NaN last.
-inline float largest_magnitude(F16 a, F16 b) {
-  const U16 x = as_bits(a) & 0x7FFFFFFFU, y = as_bits(b) & 0x7FFFFFFFU;
-  return join_lanes(as_float(x > y ? x : y), [](F16 u, F16 v) { return as_float(as_bits(u) > as_bits(v) ? as_bits(u) : as_bits(v)); });
+// The larger magnitude of each lane; NaN if either is one: without their sign bits floats order like whole numbers, NaN last.
+inline Floats larger_magnitude(Floats a, Floats b) {
+  const Bits x = as_bits(a) & 0x7FFFFFFFU, y = as_bits(b) & 0x7FFFFFFFU;
+  return as_float(x > y ? x : y);
 }
-// The first n < 16 values, zeros behind them.
+// Of lanes without sign bits; NaN if any is one.
+inline float largest_lane(Floats v) {
+  return join_lanes(v, [](auto a, auto b) {
+    using Whole = typename VectorOf<sizeof a>::Ints;
+    const Whole x = reinterpret_cast<Whole>(a), y = reinterpret_cast<Whole>(b);
+    return reinterpret_cast<typename VectorOf<sizeof a>::Floats>(x > y ? x : y);
+  });
+}
+// The first n < kLanes values, zeros behind them.
 template <typename T>
 inline void load_tail(const T* p, std::int64_t n, T* out) {
   for (std::int64_t i = 0; i < kLanes; ++i) out[i] = i < n ? p[i] : T{};
@@ -64,97 +103,92 @@ inline void load_tail(const T* p, std::int64_t n, T* out) {
 
 // --- 16-bit floats ---
 
-inline F16 bf16_to_f32(H16 h) { return as_float(__builtin_convertvector(h, U16) << 16); }
+inline Floats bf16_to_f32(Halves h) { return as_float(__builtin_convertvector(h, Bits) << 16); }
 // Exact for normals, subnormals, infinities and NaN: shift the 15 bits into place, rescale the exponent by 2^112.
-inline F16 f16_to_f32(H16 h) {
-  const U16 bits = __builtin_convertvector(h, U16);
-  const U16 magnitude = (bits & 0x7FFFU) << 13;
-  const F16 scaled = as_float(magnitude) * 0x1.0p112F;
-  const U16 special = (U16)((bits & 0x7C00U) == 0x7C00U);  // all ones where infinite or NaN
-  const U16 value = (as_bits(scaled) & ~special) | ((magnitude | 0x7F800000U) & special);
+inline Floats f16_to_f32(Halves h) {
+  const Bits bits = __builtin_convertvector(h, Bits);
+  const Bits magnitude = (bits & 0x7FFFU) << 13;
+  const Floats scaled = as_float(magnitude) * 0x1.0p112F;
+  const Bits special = (Bits)((bits & 0x7C00U) == 0x7C00U);  // all ones where infinite or NaN
+  const Bits value = (as_bits(scaled) & ~special) | ((magnitude | 0x7F800000U) & special);
   return as_float(value | ((bits & 0x8000U) << 16));
 }
-inline std::uint16_t f32_to_bf16_bits(float x) {
-  std::uint32_t u;
-  __builtin_memcpy(&u, &x, 4);
-  if ((u & 0x7FFFFFFFU) > 0x7F800000U) return static_cast<std::uint16_t>((u >> 16) | 0x40U);  // NaN stays NaN
-  return static_cast<std::uint16_t>((u + 0x7FFFU + ((u >> 16) & 1U)) >> 16);
+// To nearest, ties to even; NaN stays NaN.
+inline Halves f32_to_bf16(Floats v) {
+  const Bits u = as_bits(v);
+  const Bits nan = (Bits)((u & 0x7FFFFFFFU) > 0x7F800000U);
+  const Bits rounded = (u + 0x7FFFU + ((u >> 16) & 1U)) >> 16, quiet = (u >> 16) | 0x40U;
+  return __builtin_convertvector((rounded & ~nan) | (quiet & nan), Halves);
 }
-inline std::uint16_t f32_to_f16_bits(float x) {
-  std::uint32_t u;
-  __builtin_memcpy(&u, &x, 4);
-  const std::uint32_t sign = (u >> 16) & 0x8000U, a = u & 0x7FFFFFFFU;
-  if (a > 0x7F800000U) return static_cast<std::uint16_t>(sign | 0x7E00U);
-  if (a >= 0x47800000U - 0x1000U) return static_cast<std::uint16_t>(sign | 0x7C00U);  // rounds to infinity
-  if (a < 0x38800000U) {  // subnormal or zero: adding 0.5 puts the rounded value into the low bits
-    float f;
-    __builtin_memcpy(&f, &a, 4);
-    f += 0.5F;
-    std::uint32_t r;
-    __builtin_memcpy(&r, &f, 4);
-    return static_cast<std::uint16_t>(sign | (r - 0x3F000000U));
-  }
-  return static_cast<std::uint16_t>(sign | ((a - 0x38000000U + 0xFFFU + ((a >> 13) & 1U)) >> 13));
+inline Halves f32_to_f16(Floats v) {
+  const Bits u = as_bits(v), a = u & 0x7FFFFFFFU;
+  Bits r = (a - 0x38000000U + 0xFFFU + ((a >> 13) & 1U)) >> 13;
+  // Subnormal or zero: adding 0.5 puts the rounded value into the low bits.
+  const Bits small = as_bits(as_float(a) + 0.5F) - 0x3F000000U;
+  r = a < 0x38800000U ? small : r;
+  r = a >= 0x47800000U - 0x1000U ? Bits{} + 0x7C00U : r;  // rounds to infinity
+  r = a > 0x7F800000U ? Bits{} + 0x7E00U : r;
+  return __builtin_convertvector(r | ((u >> 16) & 0x8000U), Halves);
 }
 
-// Element types of weights and caches: how 16 of them become floats.
+// Element types of weights and caches: how kLanes of them become floats, and floats become them.
 struct ElementF32 {
   using Stored = float;
-  static F16 read(const Stored* p) { return load<F16>(p); }
-  static Stored write(float x) { return x; }
+  static Floats read(const Stored* p) { return load<Floats>(p); }
+  static Floats write(Floats v) { return v; }
 };
 struct ElementF16 {
   using Stored = std::uint16_t;
-  static F16 read(const Stored* p) { return f16_to_f32(load<H16>(p)); }
-  static Stored write(float x) { return f32_to_f16_bits(x); }
+  static Floats read(const Stored* p) { return f16_to_f32(load<Halves>(p)); }
+  static Halves write(Floats v) { return f32_to_f16(v); }
 };
 struct ElementBf16 {
   using Stored = std::uint16_t;
-  static F16 read(const Stored* p) { return bf16_to_f32(load<H16>(p)); }
-  static Stored write(float x) { return f32_to_bf16_bits(x); }
+  static Floats read(const Stored* p) { return bf16_to_f32(load<Halves>(p)); }
+  static Halves write(Floats v) { return f32_to_bf16(v); }
 };
 
 // --- exp ---
 
 // e^x, relative error below 2e-7: x = n ln 2 + r, a polynomial of degree 6 in r, and n added to the exponent. Below -87
 // the result is 0, above 88 it stays at e^88; NaN stays NaN.
-inline F16 exp16(F16 x) {
-  const F16 original = x;
-  const F16 low = splat(-87.0F), high = splat(88.0F);
-  const I16 tiny = x < low;
+inline Floats exp_lanes(Floats x) {
+  const Floats original = x;
+  const Floats low = splat(-87.0F), high = splat(88.0F);
+  const Ints tiny = x < low;
   x = x > high ? high : x;
   x = x < low ? low : x;
-  const F16 magic = splat(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  const F16 shifted = x * 1.44269504088896341F + magic;
-  const F16 n = shifted - magic;
-  const F16 r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
-  F16 p = splat(1.0F / 720.0F);
+  const Floats magic = splat(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  const Floats shifted = x * 1.44269504088896341F + magic;
+  const Floats n = shifted - magic;
+  const Floats r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
+  Floats p = splat(1.0F / 720.0F);
   p = p * r + 1.0F / 120.0F;
   p = p * r + 1.0F / 24.0F;
   p = p * r + 1.0F / 6.0F;
   p = p * r + 0.5F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
-  const U16 exponent = as_bits(shifted) << 23;  // n in the low bits of `shifted`, moved to the exponent field
-  const F16 result = as_float(as_bits(p) + exponent);
-  const F16 cut = as_float(as_bits(result) & ~(U16)tiny);
+  const Bits exponent = as_bits(shifted) << 23;  // n in the low bits of `shifted`, moved to the exponent field
+  const Floats result = as_float(as_bits(p) + exponent);
+  const Floats cut = as_float(as_bits(result) & ~(Bits)tiny);
   return original == original ? cut : original;
 }
 
 // --- rows ---
 
 inline float mean_square(const float* x, std::int64_t width) {
-  F16 a{}, b{};
+  Floats a{}, b{};
   std::int64_t i = 0;
   for (; i + 2 * kLanes <= width; i += 2 * kLanes) {
-    const F16 u = load<F16>(x + i), v = load<F16>(x + i + kLanes);
+    const Floats u = load<Floats>(x + i), v = load<Floats>(x + i + kLanes);
     a += u * u;
     b += v * v;
   }
   for (; i < width; i += kLanes) {
     float tail[kLanes];
     load_tail(x + i, width - i, tail);
-    const F16 u = load<F16>(tail);
+    const Floats u = load<Floats>(tail);
     a += u * u;
   }
   return sum_lanes(a + b) / static_cast<float>(width);
@@ -165,9 +199,9 @@ inline void norm_row(const float* x, std::int64_t width, const float* weight, fl
   const float factor = 1.0F / __builtin_sqrtf(mean_square(x, width) + eps);
   std::int64_t i = 0;
   for (; i + kLanes <= width; i += kLanes) {
-    F16 v = load<F16>(x + i) * factor;
-    if (weight != nullptr) v *= load<F16>(weight + i);
-    if constexpr (Add) v += load<F16>(y + i);
+    Floats v = load<Floats>(x + i) * factor;
+    if (weight != nullptr) v *= load<Floats>(weight + i);
+    if constexpr (Add) v += load<Floats>(y + i);
     store(y + i, v);
   }
   for (; i < width; ++i) {
@@ -192,7 +226,7 @@ void rope_row(float* x, std::int64_t heads, std::int64_t head_dim, const float* 
     float* high = low + half;
     std::int64_t i = 0;
     for (; i + kLanes <= rotated_pairs; i += kLanes) {
-      const F16 a = load<F16>(low + i), b = load<F16>(high + i), c = load<F16>(cos + i), s = load<F16>(sin + i);
+      const Floats a = load<Floats>(low + i), b = load<Floats>(high + i), c = load<Floats>(cos + i), s = load<Floats>(sin + i);
       store(low + i, a * c - b * s);
       store(high + i, b * c + a * s);
     }
@@ -205,23 +239,23 @@ void rope_row(float* x, std::int64_t heads, std::int64_t head_dim, const float* 
 }
 
 // gelu_tanh(x) = x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3))), the same function without the cancellation of 1 + tanh.
-inline F16 gelu_tanh(F16 x) {
-  const F16 inner = x + x * x * x * 0.044715F;
-  return x / (exp16(inner * -1.5957691216057308F) + 1.0F);
+inline Floats gelu_tanh(Floats x) {
+  const Floats inner = x + x * x * x * 0.044715F;
+  return x / (exp_lanes(inner * -1.5957691216057308F) + 1.0F);
 }
-inline F16 softcapped(F16 x, float cap, float inverse) {
-  const F16 e = exp16(x * (2.0F * inverse));  // tanh(y) = 1 - 2 / (e^2y + 1)
+inline Floats softcapped(Floats x, float cap, float inverse) {
+  const Floats e = exp_lanes(x * (2.0F * inverse));  // tanh(y) = 1 - 2 / (e^2y + 1)
   return (splat(1.0F) - 2.0F / (e + 1.0F)) * cap;
 }
 
 void gelu_tanh_mul_row(const float* gate, const float* up, std::int64_t count, float* out) {
   std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(out + i, gelu_tanh(load<F16>(gate + i)) * load<F16>(up + i));
+  for (; i + kLanes <= count; i += kLanes) store(out + i, gelu_tanh(load<Floats>(gate + i)) * load<Floats>(up + i));
   if (i < count) {
     float g[kLanes], u[kLanes];
     load_tail(gate + i, count - i, g);
     load_tail(up + i, count - i, u);
-    store(g, gelu_tanh(load<F16>(g)) * load<F16>(u));
+    store(g, gelu_tanh(load<Floats>(g)) * load<Floats>(u));
     for (std::int64_t j = 0; i + j < count; ++j) out[i + j] = g[j];
   }
 }
@@ -229,23 +263,23 @@ void gelu_tanh_mul_row(const float* gate, const float* up, std::int64_t count, f
 void softcap_row(float* x, std::int64_t count, float cap) {
   const float inverse = 1.0F / cap;
   std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(x + i, softcapped(load<F16>(x + i), cap, inverse));
+  for (; i + kLanes <= count; i += kLanes) store(x + i, softcapped(load<Floats>(x + i), cap, inverse));
   if (i < count) {
     float t[kLanes];
     load_tail(x + i, count - i, t);
-    store(t, softcapped(load<F16>(t), cap, inverse));
+    store(t, softcapped(load<Floats>(t), cap, inverse));
     for (std::int64_t j = 0; i + j < count; ++j) x[i + j] = t[j];
   }
 }
 
 bool all_finite_row(const float* x, std::int64_t count) {
-  U16 bad{};
+  Bits bad{};
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    bad |= (U16)((as_bits(load<F16>(x + i)) & 0x7F800000U) == 0x7F800000U);
+    bad |= (Bits)((as_bits(load<Floats>(x + i)) & 0x7F800000U) == 0x7F800000U);
   }
   std::uint32_t any = 0;
-  for (int lane = 0; lane < 16; ++lane) any |= bad[lane];
+  for (int lane = 0; lane < kLanes; ++lane) any |= bad[lane];
   for (; i < count; ++i) {
     std::uint32_t u;
     __builtin_memcpy(&u, x + i, 4);
@@ -259,20 +293,22 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
   for (std::int64_t b = 0; b < padded / 32; ++b) {
     float v[32];
     for (std::int64_t i = 0; i < 32; ++i) v[i] = b * 32 + i < in ? x[b * 32 + i] : 0.0F;
-    const F16 lo = load<F16>(v), hi = load<F16>(v + kLanes);
+    Floats largest_lanes{};
+    for (std::int64_t i = 0; i < 32; i += kLanes) largest_lanes = larger_magnitude(largest_lanes, load<Floats>(v + i));
     // A NaN or infinity becomes the scale, so that every product of the block shows it.
-    const float largest = largest_magnitude(lo, hi);
+    const float largest = largest_lane(largest_lanes);
     const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
     const float d = largest / 127.0F;
-    const F16 magic = splat(12582912.0F);
-    const I16 qlo = __builtin_convertvector((lo * inverse + magic) - magic, I16);
-    const I16 qhi = __builtin_convertvector((hi * inverse + magic) - magic, I16);
+    const Floats magic = splat(12582912.0F);
     std::int32_t ints[32];
-    store(ints, qlo);
-    store(ints + kLanes, qhi);
+    Floats half[2] = {};  // sums of at most 32 small whole numbers are exact in f32
+    for (std::int64_t i = 0; i < 32; i += kLanes) {
+      const Floats rounded = (load<Floats>(v + i) * inverse + magic) - magic;
+      store(ints + i, __builtin_convertvector(rounded, Ints));
+      half[i / 16] += rounded;
+    }
     for (int i = 0; i < 32; ++i) q[b * 32 + i] = static_cast<std::int8_t>(ints[i]);
-    // Sums of at most 32 small whole numbers are exact in f32.
-    const float slo = sum_lanes(__builtin_convertvector(qlo, F16)), shi = sum_lanes(__builtin_convertvector(qhi, F16));
+    const float slo = sum_lanes(half[0]), shi = sum_lanes(half[1]);
     scale[b] = d;
     total[b] = slo + shi;
     half_total[2 * b] = slo;
@@ -299,17 +335,17 @@ inline void float_block(const MatmulTile& tile, std::int64_t row, std::int64_t t
     w[r] = reinterpret_cast<const Stored*>(tile.weights + (row + r) * tile.weight_row_bytes);
   }
   for (int t = 0; t < Tokens; ++t) x[t] = tile.x + (token + t) * tile.in;
-  F16 even[Rows][Tokens] = {}, odd[Rows][Tokens] = {};
+  Floats even[Rows][Tokens] = {}, odd[Rows][Tokens] = {};
   std::int64_t i = 0;
   for (; i + 2 * kLanes <= tile.in; i += 2 * kLanes) {
-    F16 a[Rows], b[Rows];
+    Floats a[Rows], b[Rows];
     for (int r = 0; r < Rows; ++r) {
       if constexpr (Tokens == 1) prefetch(w[r] + i);
       a[r] = Element::read(w[r] + i);
       b[r] = Element::read(w[r] + i + kLanes);
     }
     for (int t = 0; t < Tokens; ++t) {
-      const F16 u = load<F16>(x[t] + i), v = load<F16>(x[t] + i + kLanes);
+      const Floats u = load<Floats>(x[t] + i), v = load<Floats>(x[t] + i + kLanes);
       for (int r = 0; r < Rows; ++r) {
         even[r][t] += a[r] * u;
         odd[r][t] += b[r] * v;
@@ -321,11 +357,11 @@ inline void float_block(const MatmulTile& tile, std::int64_t row, std::int64_t t
     for (int r = 0; r < Rows; ++r) {
       Stored part[kLanes];
       load_tail(w[r] + i, n, part);
-      const F16 a = Element::read(part);
+      const Floats a = Element::read(part);
       for (int t = 0; t < Tokens; ++t) {
         float tail[kLanes];
         load_tail(x[t] + i, n, tail);
-        even[r][t] += a * load<F16>(tail);
+        even[r][t] += a * load<Floats>(tail);
       }
     }
   }
@@ -356,103 +392,179 @@ void float_tile(const MatmulTile& tile) {
 template <typename Element>
 void store_row(const float* x, std::int64_t count, std::uint8_t* out) {
   auto* to = reinterpret_cast<typename Element::Stored*>(out);
-  for (std::int64_t i = 0; i < count; ++i) to[i] = Element::write(x[i]);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(to + i, Element::write(load<Floats>(x + i)));
+  if (i < count) {
+    float tail[kLanes];
+    typename Element::Stored part[kLanes];
+    load_tail(x + i, count - i, tail);
+    store(part, Element::write(load<Floats>(tail)));
+    for (std::int64_t j = 0; i + j < count; ++j) to[i + j] = part[j];
+  }
+}
+// One key into its column of a block of kKeyBlock keys.
+template <typename Element>
+void store_column(const float* x, std::int64_t count, std::uint8_t* out) {
+  auto* to = reinterpret_cast<typename Element::Stored*>(out);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const std::int64_t n = count - i < kLanes ? count - i : kLanes;
+    float lanes[kLanes];
+    typename Element::Stored part[kLanes];
+    load_tail(x + i, n, lanes);
+    store(part, Element::write(load<Floats>(lanes)));
+    for (std::int64_t j = 0; j < n; ++j) to[(i + j) * kKeyBlock] = part[j];
+  }
 }
 
-template <typename Element>
-inline void read_rows(const std::uint8_t* base, std::int64_t slots, std::int64_t begin, std::int64_t end,
-                      std::int64_t dim, float* out) {
-  using Stored = typename Element::Stored;
-  for (std::int64_t p = begin; p < end; ++p, out += dim) {
-    const auto* from = reinterpret_cast<const Stored*>(base) + p % slots * dim;
-    std::int64_t i = 0;
-    for (; i + kLanes <= dim; i += kLanes) store(out + i, Element::read(from + i));
-    if (i < dim) {
-      Stored part[kLanes];
-      float tail[kLanes];
-      load_tail(from + i, dim - i, part);
-      store(tail, Element::read(part));
-      for (std::int64_t j = 0; i + j < dim; ++j) out[i + j] = tail[j];
+// Scores of Rows query rows with the keys of one block: keys are [dim][kKeyBlock], so positions are lanes and no sum
+// crosses them. Two vectors of positions at a time keep every sum in a register.
+template <typename Element, int Rows>
+inline void score_keys(const float* const (&q)[Rows], std::int64_t dim, float scale, const typename Element::Stored* keys,
+                       float (&scores)[Rows][kKeyBlock]) {
+  for (std::int64_t v = 0; v < kKeyBlock; v += 2 * kLanes) {
+    Floats sum[Rows][2] = {};
+    for (std::int64_t i = 0; i < dim; ++i) {
+      const Floats a = Element::read(keys + i * kKeyBlock + v), b = Element::read(keys + i * kKeyBlock + v + kLanes);
+      for (int r = 0; r < Rows; ++r) {
+        const Floats x = splat(q[r][i]);
+        sum[r][0] += a * x;
+        sum[r][1] += b * x;
+      }
+    }
+    for (int r = 0; r < Rows; ++r) {
+      store(scores[r] + v, sum[r][0] * scale);
+      store(scores[r] + v + kLanes, sum[r][1] * scale);
     }
   }
 }
 
-inline float dot(const float* a, const float* b, std::int64_t count) {
-  F16 even{}, odd{};
+// out[r] = out[r] * factor[r] + sum over positions of weight[r][p] * values[p], positions in order.
+template <typename Element, int Rows>
+inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin, std::int64_t end,
+                       std::int64_t dim, const typename Element::Stored* values, float* const (&out)[Rows]) {
   std::int64_t i = 0;
-  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
-    even += load<F16>(a + i) * load<F16>(b + i);
-    odd += load<F16>(a + i + kLanes) * load<F16>(b + i + kLanes);
+  const auto columns = [&](auto vectors) {
+    constexpr int kVectors = sizeof(vectors) / sizeof(Floats);
+    Floats sum[Rows][kVectors];
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = load<Floats>(out[r] + i + v * kLanes) * factor[r];
+    }
+    for (std::int64_t p = begin; p < end; ++p) {
+      Floats value[kVectors];
+      for (int v = 0; v < kVectors; ++v) value[v] = Element::read(values + p * dim + i + v * kLanes);
+      for (int r = 0; r < Rows; ++r) {
+        const Floats w = splat(weight[r][p]);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] += value[v] * w;
+      }
+    }
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < kVectors; ++v) store(out[r] + i + v * kLanes, sum[r][v]);
+    }
+    i += kVectors * kLanes;
+  };
+  struct Two {
+    Floats v[2];
+  };
+  while (i + 2 * kLanes <= dim) columns(Two{});
+  while (i + kLanes <= dim) columns(Floats{});
+  if (i == dim) return;
+  Floats sum[Rows];
+  for (int r = 0; r < Rows; ++r) {
+    float tail[kLanes];
+    load_tail(out[r] + i, dim - i, tail);
+    sum[r] = load<Floats>(tail) * factor[r];
   }
-  for (; i < count; i += kLanes) {
-    const std::int64_t n = count - i < kLanes ? count - i : kLanes;
-    float u[kLanes], v[kLanes];
-    load_tail(a + i, n, u);
-    load_tail(b + i, n, v);
-    even += load<F16>(u) * load<F16>(v);
+  for (std::int64_t p = begin; p < end; ++p) {
+    typename Element::Stored part[kLanes];
+    load_tail(values + p * dim + i, dim - i, part);
+    for (int r = 0; r < Rows; ++r) sum[r] += Element::read(part) * weight[r][p];
   }
-  return sum_lanes(even + odd);
+  for (int r = 0; r < Rows; ++r) {
+    for (std::int64_t j = 0; i + j < dim; ++j) out[r][i + j] = sum[r][j];
+  }
 }
 
-inline void scale_row(float* x, std::int64_t count, float factor) {
-  for (std::int64_t i = 0; i < count; ++i) x[i] *= factor;
-}
-inline void add_scaled_row(float* x, const float* y, std::int64_t count, float factor) {
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(x + i, load<F16>(x + i) + load<F16>(y + i) * factor);
-  for (; i < count; ++i) x[i] += y[i] * factor;
+/// What a row's softmax has seen so far.
+struct Softmax {
+  float largest = -__builtin_inff(), sum = 0;
+};
+// Scores of one block become weights; returns what the sums so far shrink by. Positions outside [begin, end) of the block
+// get the weight 0, whatever their keys hold.
+inline float softmax_step(Softmax& row, float (&scores)[kKeyBlock], std::int64_t begin, std::int64_t end) {
+  if (begin >= end) {
+    for (float& s : scores) s = 0;
+    return 1.0F;
+  }
+  float largest = row.largest;
+  for (std::int64_t p = 0; p < kKeyBlock; ++p) {
+    const float s = p >= begin && p < end ? scores[p] : -__builtin_inff();
+    scores[p] = s;
+    largest = s > largest ? s : largest;
+  }
+  const float shift = largest == -__builtin_inff() ? 0.0F : largest;  // all scores infinitely low, or NaN
+  Floats sum{};
+  for (std::int64_t p = 0; p < kKeyBlock; p += kLanes) {
+    const Floats e = exp_lanes(load<Floats>(scores + p) - shift);
+    store(scores + p, e);
+    sum += e;
+  }
+  const float factor = row.largest == largest ? 1.0F : exp_lanes(splat(row.largest - shift))[0];
+  row.sum = row.sum * factor + sum_lanes(sum);
+  row.largest = largest;
+  return factor;
 }
 
-// Online softmax over blocks of 32 positions that start at multiples of 32, whatever range a row sees, so that the order
-// of every addition is a matter of positions alone.
+// One block of keys and values for Rows rows of a tile from row `first` on. Row r is head r % heads of token r / heads.
+template <typename Element, int Rows>
+[[gnu::noinline]] void attend_block(const AttentionTile& a, std::int64_t first, std::int64_t block, Softmax* softmax) {
+  const float* q[Rows];
+  float* out[Rows];
+  std::int64_t begin[Rows], end[Rows], low = kKeyBlock, high = 0;
+  for (int r = 0; r < Rows; ++r) {
+    const std::int64_t token = (first + r) / a.heads, at = token * a.token_stride + (first + r) % a.heads * a.head_dim;
+    q[r] = a.q + at;
+    out[r] = a.out + at;
+    begin[r] = a.key_begin[token] > block ? a.key_begin[token] - block : 0;
+    end[r] = a.key_end[token] < block + kKeyBlock ? a.key_end[token] - block : kKeyBlock;
+    if (begin[r] >= end[r]) continue;
+    low = begin[r] < low ? begin[r] : low;
+    high = end[r] > high ? end[r] : high;
+  }
+  if (low >= high) return;
+  using Stored = typename Element::Stored;
+  const std::int64_t slot = block % a.slots * a.head_dim;
+  float scores[Rows][kKeyBlock], factor[Rows];
+  score_keys<Element, Rows>(q, a.head_dim, a.scale, reinterpret_cast<const Stored*>(a.keys) + slot, scores);
+  for (int r = 0; r < Rows; ++r) factor[r] = softmax_step(softmax[first + r], scores[r], begin[r], end[r]);
+  add_values<Element, Rows>(scores, factor, low, high, a.head_dim, reinterpret_cast<const Stored*>(a.values) + slot, out);
+}
+
+// Online softmax over blocks of kKeyBlock positions that start at multiples of it, whatever range a row sees, so that the
+// order of every addition is a matter of positions alone. A block is read once from memory for all rows of the tile.
 template <typename Element>
 void attention_tile(const AttentionTile& a) {
-  constexpr std::int64_t kBlock = 32;
-  const std::int64_t heads = a.heads, dim = a.head_dim;
-  float* out = a.scratch;               // [heads][dim]
-  float* scores = out + heads * dim;    // [heads][kBlock]
-  float* top = scores + heads * kBlock; // [heads]
-  float* denominator = top + heads;     // [heads]
-  float* rows = denominator + 2 * heads;  // [kBlock][dim] keys, then values
-  for (std::int64_t h = 0; h < heads; ++h) {
-    top[h] = -__builtin_inff();
-    denominator[h] = 0;
+  const std::int64_t rows = a.tokens * a.heads, dim = a.head_dim;
+  Softmax softmax[kAttentionRows];
+  std::int64_t first = a.key_begin[0], last = a.key_end[0];
+  for (std::int64_t t = 0; t < a.tokens; ++t) {
+    first = a.key_begin[t] < first ? a.key_begin[t] : first;
+    last = a.key_end[t] > last ? a.key_end[t] : last;
+    for (std::int64_t i = 0; i < a.heads * dim; ++i) a.out[t * a.token_stride + i] = 0;
   }
-  for (std::int64_t i = 0; i < heads * dim; ++i) out[i] = 0;
-  for (std::int64_t block = a.key_begin / kBlock * kBlock; block < a.key_end; block += kBlock) {
-    const std::int64_t begin = block > a.key_begin ? block : a.key_begin;
-    const std::int64_t end = block + kBlock < a.key_end ? block + kBlock : a.key_end;
-    read_rows<Element>(a.keys, a.slots, begin, end, dim, rows);
-    for (std::int64_t h = 0; h < heads; ++h) {
-      float* s = scores + h * kBlock;
-      float largest = top[h];
-      for (std::int64_t i = 0; i < kBlock; ++i) s[i] = -__builtin_inff();
-      for (std::int64_t p = begin; p < end; ++p) {
-        const float score = dot(a.q + h * dim, rows + (p - begin) * dim, dim) * a.scale;
-        s[p - block] = score;
-        largest = score > largest ? score : largest;
-      }
-      float shrink[kLanes] = {};
-      shrink[0] = top[h] - largest;
-      store(shrink, exp16(load<F16>(shrink)));
-      const F16 lo = exp16(load<F16>(s) - largest), hi = exp16(load<F16>(s + kLanes) - largest);
-      store(s, lo);
-      store(s + kLanes, hi);
-      const float factor = top[h] == largest ? 1.0F : shrink[0];
-      denominator[h] = denominator[h] * factor + sum_lanes(lo + hi);
-      top[h] = largest;
-      if (factor != 1.0F) scale_row(out + h * dim, dim, factor);
-    }
-    read_rows<Element>(a.values, a.slots, begin, end, dim, rows);
-    for (std::int64_t h = 0; h < heads; ++h) {
-      for (std::int64_t p = begin; p < end; ++p) {
-        add_scaled_row(out + h * dim, rows + (p - begin) * dim, dim, scores[h * kBlock + p - block]);
-      }
+  for (std::int64_t block = first / kKeyBlock * kKeyBlock; block < last; block += kKeyBlock) {
+    std::int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) attend_block<Element, 4>(a, r, block, softmax);
+    switch (rows - r) {
+      case 3: attend_block<Element, 3>(a, r, block, softmax); break;
+      case 2: attend_block<Element, 2>(a, r, block, softmax); break;
+      case 1: attend_block<Element, 1>(a, r, block, softmax); break;
+      default: break;
     }
   }
-  for (std::int64_t h = 0; h < heads; ++h) {
-    const float inverse = 1.0F / denominator[h];
-    for (std::int64_t i = 0; i < dim; ++i) a.out[h * dim + i] = out[h * dim + i] * inverse;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* out = a.out + r / a.heads * a.token_stride + r % a.heads * dim;
+    const float inverse = 1.0F / softmax[r].sum;
+    for (std::int64_t i = 0; i < dim; ++i) out[i] *= inverse;
   }
 }
 
@@ -473,6 +585,9 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.attention[0] = attention_tile<ElementF32>;
   table.attention[1] = attention_tile<ElementF16>;
   table.attention[2] = attention_tile<ElementBf16>;
+  table.store_key[0] = store_column<ElementF32>;
+  table.store_key[1] = store_column<ElementF16>;
+  table.store_key[2] = store_column<ElementBf16>;
   table.store[0] = store_row<ElementF32>;
   table.store[1] = store_row<ElementF16>;
   table.store[2] = store_row<ElementBf16>;

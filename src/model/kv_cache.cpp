@@ -130,18 +130,23 @@ void KvCache::clear() {
   memory_.release();
 }
 
-// Calls copy(cache bytes, size) for every ring row of the windows before floor … length, in a fixed order.
+// Calls copy(cache bytes, size) for every block of ring slots that holds a position of the windows before floor … length,
+// in a fixed order. Keys are interleaved within a block, so blocks are what can be copied.
 template <typename Copy>
-void KvCache::each_ring_row(std::int64_t floor, std::int64_t length, Copy copy) const {
+void KvCache::each_ring_block(std::int64_t floor, std::int64_t length, Copy copy) const {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     const LayerSpec& spec = specs_[i];
     const KvLayerLayout& layout = plan_.layers[i];
     if (spec.sliding_window == 0 || layout.slots == 0) continue;
-    const auto row = static_cast<std::size_t>(spec.head_dim * element_bytes(dtype_));
+    const std::int64_t ring = layout.slots / kernels::kKvBlock;
+    const std::int64_t first = std::max<std::int64_t>(0, floor - spec.sliding_window + 1) / kernels::kKvBlock;
+    // The first and the last block of positions may share a block of slots.
+    const std::int64_t last = std::min(first + ring, round_up(length, kernels::kKvBlock) / kernels::kKvBlock);
+    const auto bytes = static_cast<std::size_t>(kernels::kKvBlock * spec.head_dim * element_bytes(dtype_));
     for (const std::size_t offset : {layout.key_offset, layout.value_offset}) {
       for (std::int64_t head = 0; head < spec.num_key_value_heads; ++head) {
-        for (std::int64_t p = std::max<std::int64_t>(0, floor - spec.sliding_window + 1); p < length; ++p) {
-          copy(memory_.data() + offset + static_cast<std::size_t>(head * layout.slots + p % layout.slots) * row, row);
+        for (std::int64_t block = first; block < last; ++block) {
+          copy(memory_.data() + offset + static_cast<std::size_t>(head * ring + block % ring) * bytes, bytes);
         }
       }
     }
@@ -156,17 +161,17 @@ KvCache::RingSnapshot KvCache::snapshot() const {
   out.floor = std::max({std::int64_t{1}, floor_, length_ - kernels::kKvBlock + 1});
   if (length_ < written_) out.floor = length_;
   std::size_t size = 0;
-  each_ring_row(out.floor, length_, [&](std::byte*, std::size_t row) { size += row; });
+  each_ring_block(out.floor, length_, [&](std::byte*, std::size_t bytes) { size += bytes; });
   out.bytes.reserve(size);
-  each_ring_row(out.floor, length_, [&](std::byte* data, std::size_t row) { out.bytes.insert(out.bytes.end(), data, data + row); });
+  each_ring_block(out.floor, length_, [&](std::byte* data, std::size_t bytes) { out.bytes.insert(out.bytes.end(), data, data + bytes); });
   return out;
 }
 
 void KvCache::restore(const RingSnapshot& snapshot) {
   const std::byte* from = snapshot.bytes.data();
-  each_ring_row(snapshot.floor, snapshot.length, [&](std::byte* data, std::size_t row) {
-    std::memcpy(data, from, row);
-    from += row;
+  each_ring_block(snapshot.floor, snapshot.length, [&](std::byte* data, std::size_t bytes) {
+    std::memcpy(data, from, bytes);
+    from += bytes;
   });
   length_ = written_ = snapshot.length;
   floor_ = snapshot.floor;

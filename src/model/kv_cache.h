@@ -12,7 +12,8 @@
 
 namespace carat::model {
 
-/// Layout of one layer's keys and values: [num_key_value_heads][slots][head_dim] each, position p in slot p % slots.
+/// Layout of one layer's keys and values: [num_key_value_heads][slots * head_dim] each, position p in slot p % slots; how
+/// slots lie within a head is kernels::KvView's matter.
 struct KvLayerLayout {
   std::int64_t slots = 0;      ///< a multiple of kernels::kKvBlock; 0 where the layer owns nothing
   std::int64_t bytes = 0;      ///< keys and values together, all slots
@@ -76,7 +77,7 @@ class KvCache {
   base::ReservedMemory memory_;
 
   template <typename Copy>
-  void each_ring_row(std::int64_t floor, std::int64_t length, Copy copy) const;
+  void each_ring_block(std::int64_t floor, std::int64_t length, Copy copy) const;
 };
 
 }  // namespace carat::model

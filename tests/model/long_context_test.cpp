@@ -141,15 +141,20 @@ TEST_P(LongContext, WindowsSeeTheirOwnPositions) {
   // Keys of the first layer depend on their token and position alone: position 0 leaves them unturned.
   const kernels::KvView ring = cache.view(0);
   const auto key_at = [](const kernels::KvView& view, std::int64_t position) {
-    return reinterpret_cast<const float*>(view.keys) + position % view.slots * view.head_dim;
+    const std::int64_t slot = position % view.slots;
+    std::vector<float> key;
+    for (std::int64_t i = 0; i < view.head_dim; ++i) {
+      key.push_back(reinterpret_cast<const float*>(view.keys)[(slot / kernels::kKvBlock * view.head_dim + i) * kernels::kKvBlock + slot % kernels::kKvBlock]);
+    }
+    return key;
   };
   const auto frequencies = model::rope_frequencies(model->config().layers[0].rope);
   ASSERT_EQ(frequencies.size(), 4U);
   for (std::int64_t position = count - kWindow; position < count; ++position) {
     model::KvCache single = model->cache(32, 32);
     model->run(single, std::span(text).subspan(static_cast<std::size_t>(position), 1), 1);
-    const float* still = key_at(single.view(0), 0);
-    const float* turned = key_at(ring, position);
+    const auto still = key_at(single.view(0), 0);
+    const auto turned = key_at(ring, position);
     for (std::size_t i = 0; i < frequencies.size(); ++i) {
       const auto angle = static_cast<double>(static_cast<float>(position) * frequencies[i]);
       const double a = still[i], b = still[i + 4];

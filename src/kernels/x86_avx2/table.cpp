@@ -9,6 +9,17 @@
 namespace carat::kernels {
 namespace {
 
+struct Half {
+  using Stored = std::uint16_t;
+  static Floats read(const Stored* p) { return reinterpret_cast<Floats>(_mm256_cvtph_ps(load128(p))); }
+};
+struct Bf16 {
+  using Stored = std::uint16_t;
+  static Floats read(const Stored* p) {
+    return reinterpret_cast<Floats>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
+  }
+};
+
 template <typename Format>
 constexpr void add(KernelTable& table, int type) {
   table.matmul[type] = quantised_tile<Format>;
@@ -20,6 +31,8 @@ constexpr KernelTable make_table() {
   table.matmul[0] = float_tile_avx2<FloatF32>;
   table.matmul[1] = float_tile_avx2<FloatF16>;
   table.matmul[2] = float_tile_avx2<FloatBf16>;
+  table.attention[1] = attention_tile<Half>;
+  table.attention[2] = attention_tile<Bf16>;
   // tensor::DType: q4_0 13, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k 20, q5_k, q6_k, iq4_nl 23.
   add<Q4_0>(table, 13);
   add<Q4_1>(table, 14);

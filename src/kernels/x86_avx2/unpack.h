@@ -19,6 +19,7 @@ namespace {
 /// Calls f(0), f(1), … f(Count - 1) with the numbers as constants: accumulators indexed by them stay in registers.
 template <int N>
 struct Number {
+  static constexpr int value = N;
   constexpr operator int() const { return N; }
 };
 template <int Count, int From = 0, typename F>
@@ -97,6 +98,46 @@ template <int Shift>
   for (std::int64_t b = 0; b < count; ++b) {
     _mm256_storeu_ps(x + b * stride, _mm256_sub_ps(_mm256_setzero_ps(), _mm256_loadu_ps(x + b * stride)));
   }
+}
+
+// Two half-precision numbers per row, the low and the high half of each word.
+struct HalfPair {
+  __m256 low, high;
+};
+[[gnu::always_inline]] inline HalfPair half_pair(__m256i words) {
+  const __m256i halves = _mm256_permute4x64_epi64(
+      _mm256_packus_epi32(_mm256_and_si256(words, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(words, 16)), 0xD8);
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+}
+// Eight blocks of a half-precision scale and QuantBytes bytes of weights, as one run of 32-bit words per row: every second
+// block stands two bytes off a word. Calls word(block, k, w) for the k-th word of weights of each block in order and
+// finish(block, scale) after its last. In a block that stands off, the two weights beside its scale and the last two make
+// its last word, so word k holds weights 4k + 2 … 4k + 5, and the last the last two and the first two.
+template <int QuantBytes, typename Word, typename Finish>
+[[gnu::always_inline]] inline void read_eight_blocks(Rows8 row, std::int64_t at, const Word& word, const Finish& finish) {
+  constexpr int kWords = QuantBytes / 4, kPair = 2 * kWords + 1;  // words of a block, and of two blocks with their scales
+  __m256i first = _mm256_setzero_si256();
+  __m256 odd_scale = _mm256_setzero_ps();
+  repeat<kPair>([&](auto part) __attribute__((always_inline)) {
+    __m256i t[4];
+    transpose16(row, at + 16 * part, t);
+    repeat<4>([&](auto i) __attribute__((always_inline)) {
+      constexpr int kAt = 4 * decltype(part)::value + decltype(i)::value, kBlock = kAt / kPair * 2, kWord = kAt % kPair;
+      if constexpr (kWord == 0) {
+        first = t[i];
+      } else if constexpr (kWord < kWords) {
+        word(Number<kBlock>{}, Number<kWord - 1>{}, t[i]);
+      } else if constexpr (kWord == kWords) {
+        word(Number<kBlock>{}, Number<kWord - 1>{}, _mm256_blend_epi16(t[i], first, 0xAA));
+        const HalfPair scales = half_pair(_mm256_blend_epi16(first, t[i], 0xAA));
+        odd_scale = scales.high;
+        finish(Number<kBlock>{}, scales.low);
+      } else {
+        word(Number<kBlock + 1>{}, Number<kWord - 1 - kWords>{}, t[i]);
+        if constexpr (kWord == kPair - 1) finish(Number<kBlock + 1>{}, odd_scale);
+      }
+    });
+  });
 }
 
 /// What the integers of a format are.
@@ -214,47 +255,37 @@ struct Iq4Nl {
 
 // --- blocks of 256 ---
 
-// Eight vectors of eight floats, lane and vector exchanged, to out[i * stride].
-[[gnu::always_inline]] inline void transpose_store(const __m256 (&v)[8], float* out, std::int64_t stride) {
-  __m256 pair[8], four[8];
-  for (int i = 0; i < 8; i += 2) {
-    pair[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
-    pair[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    four[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
-    four[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xEE);
-    four[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
-    four[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xEE);
-  }
-  for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(out + i * stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x20));
-    _mm256_storeu_ps(out + (i + 4) * stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x31));
-  }
+// Four unsigned bytes per row times a number per row, to out, out + stride, …
+[[gnu::always_inline]] inline void scaled_bytes(__m256i bytes, __m256 d, float* out, std::int64_t stride) {
+  const __m256i low = _mm256_set1_epi32(0xFF);
+  const __m256i each[4] = {_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi32(bytes, 8), low),
+                           _mm256_and_si256(_mm256_srli_epi32(bytes, 16), low), _mm256_srli_epi32(bytes, 24)};
+  for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + i * stride, _mm256_mul_ps(_mm256_cvtepi32_ps(each[i]), d));
 }
-inline __m256 bytes_to_floats(std::uint64_t bytes) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
+// The same with signed bytes.
+[[gnu::always_inline]] inline void scaled_signed_bytes(__m256i bytes, __m256 d, float* out, std::int64_t stride) {
+  const __m256i each[4] = {_mm256_srai_epi32(_mm256_slli_epi32(bytes, 24), 24), _mm256_srai_epi32(_mm256_slli_epi32(bytes, 16), 24),
+                           _mm256_srai_epi32(_mm256_slli_epi32(bytes, 8), 24), _mm256_srai_epi32(bytes, 24)};
+  for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + i * stride, _mm256_mul_ps(_mm256_cvtepi32_ps(each[i]), d));
 }
-inline float half_at(const std::uint8_t* p) { return _cvtsh_ss(word_at(p)); }
 
 // The 6-bit scales and minima of q4_k and q5_k: eight each in twelve bytes behind two halves.
 inline void scales_6bit(Rows8 row, std::int64_t block_bytes, std::int64_t first, std::int64_t blocks, float* scale, float* offset,
                         std::int64_t stride) {
+  const __m256i six = _mm256_set1_epi8(0x3F), four = _mm256_set1_epi8(0x0F), top = _mm256_set1_epi8(0x30);
   for (std::int64_t b = 0; b < blocks; ++b) {
-    __m256 s[8], m[8];
-    for (int r = 0; r < 8; ++r) {
-      const std::uint8_t* p = row[r] + (first + b) * block_bytes;
-      std::uint32_t w[3];
-      __builtin_memcpy(w, p + 4, 12);
-      const std::uint64_t low = (w[0] & 0x3F3F3F3FU) |
-                                (static_cast<std::uint64_t>((w[2] & 0x0F0F0F0FU) | ((w[0] >> 2) & 0x30303030U)) << 32);
-      const std::uint64_t min = (w[1] & 0x3F3F3F3FU) |
-                                (static_cast<std::uint64_t>(((w[2] >> 4) & 0x0F0F0F0FU) | ((w[1] >> 2) & 0x30303030U)) << 32);
-      s[r] = _mm256_mul_ps(bytes_to_floats(low), _mm256_set1_ps(half_at(p)));
-      m[r] = _mm256_mul_ps(bytes_to_floats(min), _mm256_set1_ps(half_at(p + 2)));
-    }
-    transpose_store(s, scale + b * 8 * stride, stride);
-    transpose_store(m, offset + b * 8 * stride, stride);
+    __m256i w[4];
+    transpose16(row, (first + b) * block_bytes, w);
+    const HalfPair d = half_pair(w[0]);
+    const auto upper = [&](__m256i low_bits, __m256i high_bits) __attribute__((always_inline)) {
+      return _mm256_or_si256(_mm256_and_si256(low_bits, four), _mm256_and_si256(_mm256_srli_epi32(high_bits, 2), top));
+    };
+    float* s = scale + b * 8 * stride;
+    float* m = offset + b * 8 * stride;
+    scaled_bytes(_mm256_and_si256(w[1], six), d.low, s, stride);
+    scaled_bytes(upper(w[3], w[1]), d.low, s + 4 * stride, stride);
+    scaled_bytes(_mm256_and_si256(w[2], six), d.high, m, stride);
+    scaled_bytes(upper(_mm256_srli_epi32(w[3], 4), w[2]), d.high, m + 4 * stride, stride);
   }
 }
 
@@ -312,16 +343,13 @@ struct Q6K {
   static constexpr bool kOffset = false;
   static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
     for (std::int64_t b = 0; b < units / 2; ++b) {
-      __m256 low[8], high[8];
-      for (int r = 0; r < 8; ++r) {
-        const std::uint8_t* p = row[r] + (unit / 2 + b) * kBytes;
-        const __m256 d = _mm256_set1_ps(half_at(p + 208));
-        const __m128i s = load128(p + 192);
-        low[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(s)), d);
-        high[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(s, 8))), d);
-      }
-      transpose_store(low, scale + b * 16 * stride, stride);
-      transpose_store(high, scale + (b * 16 + 8) * stride, stride);
+      const std::int64_t block = (unit / 2 + b) * kBytes;
+      alignas(16) std::uint16_t halves[8];
+      for (int r = 0; r < 8; ++r) halves[r] = word_at(row[r] + block + 208);
+      __m256i w[4];
+      transpose16(row, block + 192, w);
+      const __m256 d = _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(halves)));
+      for (int i = 0; i < 4; ++i) scaled_signed_bytes(w[i], d, scale + (b * 16 + 4 * i) * stride, stride);
     }
   }
   template <typename F>

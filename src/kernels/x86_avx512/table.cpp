@@ -14,13 +14,13 @@ constexpr std::int64_t kChunkGroups = kChunk / kActivationGroup;
 
 struct Bf16 {
   using Stored = std::uint16_t;
-  static F16 read(const Stored* p) {
-    return reinterpret_cast<F16>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load256(p)), 16));
+  static Floats read(const Stored* p) {
+    return reinterpret_cast<Floats>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load256(p)), 16));
   }
 };
 struct Half {
   using Stored = std::uint16_t;
-  static F16 read(const Stored* p) { return reinterpret_cast<F16>(_mm512_cvtph_ps(load256(p))); }
+  static Floats read(const Stored* p) { return reinterpret_cast<Floats>(_mm512_cvtph_ps(load256(p))); }
 };
 
 // Lane i of the result is p[i / 8] (sub-blocks of 32: 64 bytes hold two) or p[i / 4] (sub-blocks of 16: four), counted
