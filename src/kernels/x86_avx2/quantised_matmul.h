@@ -13,9 +13,9 @@ namespace {
 
 /// Columns unpacked at a time. A multiple of every unit; the panel of a tile stays in the first cache level.
 constexpr std::int64_t kColumns = 1024;
+/// Columns at a time for one token: few, so that what is not there yet when their scales are read is soon waited for.
+constexpr std::int64_t kTokenColumns = 512;
 
-template <typename Format>
-constexpr std::int64_t kUnitsOf = kColumns / Format::kUnit;
 template <typename Format>
 constexpr int kSubsPerUnit = Format::kUnit / Format::kSub;
 
@@ -54,11 +54,11 @@ template <typename Format>
   return {x.scale + (at >> 5), x.sum + (at >> 5), Format::kSub == 32 ? x.total + (at >> 5) : x.half_total + (at >> 4)};
 }
 template <typename Format>
-[[gnu::always_inline]] inline __m256 join(__m256 acc, __m256i sum, __m256 scale, const float* offset, const SubActivations& x) {
+[[gnu::always_inline]] inline __m256 join(__m256 acc, __m256i sum, const float* scale, const float* offset, const SubActivations& x) {
   __m256 value = _mm256_cvtepi32_ps(sum);
   // Whole numbers below 2^24: exact.
   if constexpr (Format::kZeroLog >= 0) value = _mm256_fnmadd_ps(_mm256_broadcast_ss(x.total), _mm256_set1_ps(1 << Format::kZeroLog), value);
-  acc = _mm256_fmadd_ps(value, _mm256_mul_ps(scale, _mm256_broadcast_ss(x.scale)), acc);
+  acc = _mm256_fmadd_ps(value, _mm256_mul_ps(_mm256_loadu_ps(scale), _mm256_broadcast_ss(x.scale)), acc);
   if constexpr (Format::kOffset) acc = _mm256_fnmadd_ps(_mm256_loadu_ps(offset), _mm256_broadcast_ss(x.sum), acc);
   return acc;
 }
@@ -85,114 +85,42 @@ inline __m256 load_rows(const float* in, std::int64_t count) {
   return _mm256_load_ps(lanes);
 }
 
-// Decoding: from the mapped bytes to the product in registers. Eight rows' columns from `from` on; what the next tile needs
-// is asked for on the way. Not inlined, here and below: in one large function the registers would not do.
-template <typename Format>
-[[gnu::noinline]] __m256 add_units(__m256 acc, const RowPointers& rows, const MatmulTile& tile, std::int64_t from) {
-  const std::int64_t ahead = kTileRows * tile.weight_row_bytes;
-  alignas(32) float scale[kColumns / Format::kSub * 8], offset[Format::kOffset ? kColumns / Format::kSub * 8 : 8];
-  for (std::int64_t begin = from; begin < tile.in; begin += kColumns) {
-    const std::int64_t left = tile.in - begin, units = (left < kColumns ? left : kColumns) / Format::kUnit;
-    Format::scales(rows.row, begin / Format::kUnit, units, scale, offset, 8);
-    for (std::int64_t u = 0; u < units; ++u) {
-      const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
-      const std::int64_t byte = unit * Format::kUnitBytes;
-      constexpr std::int64_t kUnitsPerLine = Format::kUnitBytes < 64 ? 64 / Format::kUnitBytes : 1;
-      if (u % kUnitsPerLine == 0) {
-        for (std::int64_t line = 0; line < Format::kUnitBytes; line += 64) {
-          for (int r = 0; r < 8; ++r) _mm_prefetch(reinterpret_cast<const char*>(rows.row[r] + byte + ahead + line), _MM_HINT_T0);
-        }
-      }
-      __m256i sums[kSubsPerUnit<Format>];
-      for (__m256i& s : sums) s = _mm256_setzero_si256();
-      Format::read(rows.row, unit, [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
-        sums[sub] = add_products<Format::kIntegers>(sums[sub], a, b, c, d, tile.quantised.q + at + sub * Format::kSub + 4 * step);
-      });
-      for (int sub = 0; sub < kSubsPerUnit<Format>; ++sub) {
-        const std::int64_t j = u * kSubsPerUnit<Format> + sub;
-        acc = join<Format>(acc, sums[sub], _mm256_loadu_ps(scale + 8 * j), offset + (Format::kOffset ? 8 * j : 0),
-                           sub_activations<Format>(tile.quantised, at + sub * Format::kSub));
-      }
-    }
-  }
-  return acc;
+// Decoding reads every byte once. While eight rows are worked through side by side, the same share of the next tile is
+// asked for in the order of its bytes: memory likes that best. Past the end of a mapping the request is ignored.
+template <int Lines>
+[[gnu::always_inline]] inline void prefetch_lines(const std::uint8_t* p) {
+  repeat<Lines>([&](auto line) __attribute__((always_inline)) { _mm_prefetch(reinterpret_cast<const char*>(p + 64 * line), _MM_HINT_T0); });
 }
+
+// From the mapped bytes to the product in registers. Scales are read in a pass of their own: its loads depend on nothing, so
+// that lines the prefetch did not bring (it is dropped where too many are under way) are fetched side by side.
+// Not inlined, here and below: in one large function the registers would not do.
 template <typename Format>
-void one_token(const MatmulTile& tile) {
+[[gnu::noinline]] void one_token(const MatmulTile& tile) {
   for (std::int64_t first = 0; first < tile.rows; first += 8) {
     const RowPointers rows(tile, first);
-    store_rows(tile.out + first, add_units<Format>(_mm256_setzero_ps(), rows, tile, 0), tile.rows - first);
-  }
-}
-
-// The same for formats of blocks that are nothing but a scale and 4- or 8-bit weights: eight blocks at a time, scales and
-// weights read together.
-template <typename Format>
-[[gnu::always_inline]] inline __m256 add_eight_blocks(__m256 acc, const RowPointers& rows, std::int64_t at, const std::int8_t* x,
-                                                      const QuantisedRows& q) {
-  constexpr bool kNibbles = Format::kIntegers == Integers::bits4;
-  const __m256i ones = _mm256_set1_epi16(1);
-  __m256i sum = _mm256_setzero_si256();  // 16-bit sums of a block of nibbles, 32-bit sums of bytes
-  read_eight_blocks<Format::kUnitBytes - 2>(
-      rows.row, at / 32 * Format::kUnitBytes,
-      [&](auto block, auto k, __m256i w) __attribute__((always_inline)) {
-        const std::int8_t* v = x + 32 * block + 4 * k;
-        if constexpr (kNibbles) {
-          const __m256i low = _mm256_maddubs_epi16(low_nibbles(w), broadcast32(v));
-          sum = k == 0 ? low : _mm256_add_epi16(sum, low);
-          add_now(sum);
-          sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(high_nibbles(w), broadcast32(v + 16)));
-        } else {
-          const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast32(v), w));
-          const __m256i four = _mm256_madd_epi16(products, ones);
-          sum = k == 0 ? four : _mm256_add_epi32(sum, four);
+    const std::uint8_t* next = rows.row[0] + kTileRows * tile.weight_row_bytes;
+    alignas(32) float scale[kTokenColumns / Format::kSub * 8], offset[Format::kOffset ? kTokenColumns / Format::kSub * 8 : 8];
+    __m256 acc = _mm256_setzero_ps();
+    for (std::int64_t begin = 0; begin < tile.in; begin += kTokenColumns) {
+      const std::int64_t left = tile.in - begin, units = (left < kTokenColumns ? left : kTokenColumns) / Format::kUnit;
+      Format::scales(rows.row, begin / Format::kUnit, units, scale, offset, 8);
+      for (std::int64_t u = 0; u < units; ++u) {
+        const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
+        prefetch_lines<(8 * Format::kUnitBytes + 63) / 64>(next + 8 * Format::kUnitBytes * unit);
+        __m256i sums[kSubsPerUnit<Format>];
+        for (__m256i& s : sums) s = _mm256_setzero_si256();
+        Format::read(rows.row, unit, [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
+          sums[sub] = add_products<Format::kIntegers>(sums[sub], a, b, c, d, tile.quantised.q + at + sub * Format::kSub + 4 * step);
+        });
+        for (int sub = 0; sub < kSubsPerUnit<Format>; ++sub) {
+          const std::int64_t j = u * kSubsPerUnit<Format> + sub;
+          acc = join<Format>(acc, sums[sub], scale + 8 * j, offset + (Format::kOffset ? 8 * j : 0),
+                             sub_activations<Format>(tile.quantised, at + sub * Format::kSub));
         }
-        add_now(sum);
-      },
-      [&](auto block, __m256 scale) __attribute__((always_inline)) {
-        if constexpr (kNibbles) sum = _mm256_madd_epi16(sum, ones);
-        acc = join<Format>(acc, sum, scale, nullptr, sub_activations<Format>(q, at + 32 * block));
-      });
-  return acc;
-}
-
-// Activations of eight blocks as read_eight_blocks deals the weights of every second one: turned by two.
-template <int Nibbles>
-inline void turn_activations(const std::int8_t* x, std::int64_t blocks, std::int8_t* out) {
-  const __m256i turn = _mm256_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
-                                        14, 15, 0, 1);
-  for (std::int64_t b = 0; b < blocks; b += 2, x += 64, out += 64) {
-    const __m256i v = load256(x);
-    // Nibbles: each half by itself, as it is a word's low or high nibbles. Bytes: the halves exchange their ends.
-    const __m256i turned = Nibbles ? _mm256_shuffle_epi8(v, turn) : _mm256_alignr_epi8(_mm256_permute2x128_si256(v, v, 1), v, 2);
-    store256(out, turned);
-    store256(out + 32, load256(x + 32));
-  }
-}
-
-template <typename Format>
-[[gnu::noinline]] void one_token_of_blocks(const MatmulTile& tile) {
-  constexpr std::int64_t kEight = 8 * 32, kEightBytes = 8 * Format::kUnitBytes;
-  const std::int64_t whole = tile.in / kEight * kEight, ahead = kTileRows * tile.weight_row_bytes;
-  const RowPointers rows[2] = {{tile, 0}, {tile, 8}};
-  __m256 acc[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  alignas(32) std::int8_t x[kColumns];
-  for (std::int64_t begin = 0; begin < whole; begin += kColumns) {
-    const std::int64_t columns = whole - begin < kColumns ? whole - begin : kColumns;
-    turn_activations<Format::kIntegers == Integers::bits4>(tile.quantised.q + begin, columns / 32, x);
-    for (int group = 0; group < 2; ++group) {
-      for (std::int64_t at = 0; at < columns; at += kEight) {
-        const std::int64_t byte = (begin + at) / 32 * Format::kUnitBytes + ahead;
-        for (std::int64_t line = 0; line < kEightBytes; line += 64) {
-          for (int r = 0; r < 8; ++r) _mm_prefetch(reinterpret_cast<const char*>(rows[group].row[r] + byte + line), _MM_HINT_T0);
-        }
-        acc[group] = add_eight_blocks<Format>(acc[group], rows[group], begin + at, x + at, tile.quantised);
       }
     }
-  }
-  for (int group = 0; group < 2; ++group) {
-    acc[group] = add_units<Format>(acc[group], rows[group], tile, whole);
-    store_rows(tile.out + 8 * group, acc[group], tile.rows - 8 * group);
+    store_rows(tile.out + first, acc, tile.rows - first);
   }
 }
 
@@ -275,8 +203,8 @@ template <typename Format, int Tokens>
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
       const std::int64_t block = Format::kSub == 32 ? j : j >> 1;
       const SubActivations here{a[t].scale + block, a[t].sum + block, a[t].total + j};
-      acc[t][0] = join<Format>(acc[t][0], sum[t][0], _mm256_loadu_ps(panel.scale[j]), panel.offset[o], here);
-      acc[t][1] = join<Format>(acc[t][1], sum[t][1], _mm256_loadu_ps(panel.scale[j] + 8), panel.offset[o] + 8, here);
+      acc[t][0] = join<Format>(acc[t][0], sum[t][0], panel.scale[j], panel.offset[o], here);
+      acc[t][1] = join<Format>(acc[t][1], sum[t][1], panel.scale[j] + 8, panel.offset[o] + 8, here);
     });
   }
   for (int t = 0; t < Tokens; ++t) {
@@ -288,11 +216,7 @@ template <typename Format, int Tokens>
 
 template <typename Format>
 void quantised_tile(const MatmulTile& tile) {
-  if (tile.tokens == 1) {
-    constexpr int kQuantBytes = Format::kIntegers == Integers::bits4 ? 16 : 32;
-    if constexpr (Format::kUnit == 32 && Format::kUnitBytes == 2 + kQuantBytes && !Format::kOffset) return one_token_of_blocks<Format>(tile);
-    else return one_token<Format>(tile);
-  }
+  if (tile.tokens == 1) return one_token<Format>(tile);
   const RowPointers rows[2] = {{tile, 0}, {tile, 8}};
   Panel<Format> panel;
   for (std::int64_t begin = 0; begin < tile.in; begin += kColumns) {

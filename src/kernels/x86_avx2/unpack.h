@@ -19,7 +19,6 @@ namespace {
 /// Calls f(0), f(1), … f(Count - 1) with the numbers as constants: accumulators indexed by them stay in registers.
 template <int N>
 struct Number {
-  static constexpr int value = N;
   constexpr operator int() const { return N; }
 };
 template <int Count, int From = 0, typename F>
@@ -109,37 +108,6 @@ struct HalfPair {
       _mm256_packus_epi32(_mm256_and_si256(words, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(words, 16)), 0xD8);
   return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
 }
-// Eight blocks of a half-precision scale and QuantBytes bytes of weights, as one run of 32-bit words per row: every second
-// block stands two bytes off a word. Calls word(block, k, w) for the k-th word of weights of each block in order and
-// finish(block, scale) after its last. In a block that stands off, the two weights beside its scale and the last two make
-// its last word, so word k holds weights 4k + 2 … 4k + 5, and the last the last two and the first two.
-template <int QuantBytes, typename Word, typename Finish>
-[[gnu::always_inline]] inline void read_eight_blocks(Rows8 row, std::int64_t at, const Word& word, const Finish& finish) {
-  constexpr int kWords = QuantBytes / 4, kPair = 2 * kWords + 1;  // words of a block, and of two blocks with their scales
-  __m256i first = _mm256_setzero_si256();
-  __m256 odd_scale = _mm256_setzero_ps();
-  repeat<kPair>([&](auto part) __attribute__((always_inline)) {
-    __m256i t[4];
-    transpose16(row, at + 16 * part, t);
-    repeat<4>([&](auto i) __attribute__((always_inline)) {
-      constexpr int kAt = 4 * decltype(part)::value + decltype(i)::value, kBlock = kAt / kPair * 2, kWord = kAt % kPair;
-      if constexpr (kWord == 0) {
-        first = t[i];
-      } else if constexpr (kWord < kWords) {
-        word(Number<kBlock>{}, Number<kWord - 1>{}, t[i]);
-      } else if constexpr (kWord == kWords) {
-        word(Number<kBlock>{}, Number<kWord - 1>{}, _mm256_blend_epi16(t[i], first, 0xAA));
-        const HalfPair scales = half_pair(_mm256_blend_epi16(first, t[i], 0xAA));
-        odd_scale = scales.high;
-        finish(Number<kBlock>{}, scales.low);
-      } else {
-        word(Number<kBlock + 1>{}, Number<kWord - 1 - kWords>{}, t[i]);
-        if constexpr (kWord == kPair - 1) finish(Number<kBlock + 1>{}, odd_scale);
-      }
-    });
-  });
-}
-
 /// What the integers of a format are.
 enum class Integers {
   bits4,    ///< unsigned, at most 15: eight products of pairs fit 16 bits
