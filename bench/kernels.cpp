@@ -1,5 +1,6 @@
-// How fast the kernels of this machine are: bytes per second when decoding, multiply-adds per second for prompts, attention,
-// and the memory bandwidth beside them. Each figure is the best of many short runs, which is what a busy machine lets through.
+// How fast the kernels of this machine are: bytes per second when decoding, multiply-adds per second for prompts,
+// attention, and the memory bandwidth beside them. Each figure is the best of many short runs, which is what a busy
+// machine lets through.
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -50,7 +51,9 @@ struct Bench {
   explicit Bench(const Options& o)
       : options(o), pool(o.threads), dispatch(*kernels::select_kernels(o.isa)), context(dispatch.table, pool) {}
 
-  bool wanted(std::string_view name) const { return options.only.empty() || name.find(options.only) != std::string_view::npos; }
+  bool wanted(std::string_view name) const {
+    return options.only.empty() || name.find(options.only) != std::string_view::npos;
+  }
 
   // Plain reading with every thread.
   void memory() {
@@ -59,13 +62,14 @@ struct Bench {
     std::vector<std::uint64_t> sums(64);
     const double time = best_time(4 * options.budget, [&] {
       constexpr std::int64_t kPiece = 1 << 15;
-      pool.parallel_for(static_cast<std::int64_t>(data.size()) / kPiece, 8, [&](std::int64_t begin, std::int64_t end, int thread) {
-        std::uint64_t sum[8] = {};
-        for (const std::uint64_t* p = data.data() + begin * kPiece; p != data.data() + end * kPiece; p += 8) {
-          for (int i = 0; i < 8; ++i) sum[i] += p[i];
-        }
-        for (const std::uint64_t s : sum) sums[static_cast<std::size_t>(thread)] += s;
-      });
+      pool.parallel_for(
+          static_cast<std::int64_t>(data.size()) / kPiece, 8, [&](std::int64_t begin, std::int64_t end, int thread) {
+            std::uint64_t sum[8] = {};
+            for (const std::uint64_t* p = data.data() + begin * kPiece; p != data.data() + end * kPiece; p += 8) {
+              for (int i = 0; i < 8; ++i) sum[i] += p[i];
+            }
+            for (const std::uint64_t s : sum) sums[static_cast<std::size_t>(thread)] += s;
+          });
     });
     std::printf("memory read                  %8.1f GB/s\n", static_cast<double>(data.size()) * 8 / time / 1e9);
   }
@@ -93,9 +97,11 @@ struct Bench {
     }
     std::vector<kernels::PackedMatrix> weights;
     for (std::int64_t c = 0; c < copies; ++c) {
-      weights.push_back(*kernels::pack(*dispatch.table, {type, tensor::Shape{out, in}, bytes.data() + c * matrix_bytes}));
+      weights.push_back(
+          *kernels::pack(*dispatch.table, {type, tensor::Shape{out, in}, bytes.data() + c * matrix_bytes}));
     }
-    std::printf("matmul %-8s %6lld x %5lld", std::string(info.name).c_str(), static_cast<long long>(out), static_cast<long long>(in));
+    std::printf("matmul %-8s %6lld x %5lld", std::string(info.name).c_str(), static_cast<long long>(out),
+                static_cast<long long>(in));
     constexpr std::int64_t kMostTokens = 512;
     std::vector<float> x(static_cast<std::size_t>(kMostTokens * in)), y(static_cast<std::size_t>(kMostTokens * out));
     std::normal_distribution<float> normal;
@@ -114,7 +120,8 @@ struct Bench {
         const kernels::MatmulTarget target{&weights[at++ % weights.size()], y.data(), 0};
         kernels::matmul(context, x.data(), tokens, {&target, 1});
       });
-      std::printf("  T=%lld %6.1f", static_cast<long long>(tokens), static_cast<double>(tokens * out * in) / time / 1e9);
+      std::printf("  T=%lld %6.1f", static_cast<long long>(tokens),
+                  static_cast<double>(tokens * out * in) / time / 1e9);
     }
     std::printf(" GMAC/s\n");
     std::fflush(stdout);
@@ -143,12 +150,14 @@ struct Bench {
     for (std::int64_t t = 0; t < tokens; ++t) pairs += end[static_cast<std::size_t>(t)] = keys - tokens + t + 1;
     std::size_t at = 0;
     const double time = best_time(options.budget, [&] {
-      kernels::attention(context, q.data(), tokens, heads, caches[at++ % caches.size()], begin.data(), end.data(), 1.0F, out.data());
+      kernels::attention(context, q.data(), tokens, heads, caches[at++ % caches.size()], begin.data(), end.data(), 1.0F,
+                         out.data());
     });
     std::printf("attention %-4s %lldq/%lldkv x %lld, %lld keys, T=%lld: %8.1f us  %6.1f GB/s  %6.1f GMAC/s\n",
-                std::string(tensor::info(type).name).c_str(), static_cast<long long>(heads), static_cast<long long>(kv_heads),
-                static_cast<long long>(dim), static_cast<long long>(keys), static_cast<long long>(tokens), time * 1e6,
-                static_cast<double>(2 * half) / time / 1e9, 2e-9 * static_cast<double>(pairs * heads * dim) / time);
+                std::string(tensor::info(type).name).c_str(), static_cast<long long>(heads),
+                static_cast<long long>(kv_heads), static_cast<long long>(dim), static_cast<long long>(keys),
+                static_cast<long long>(tokens), time * 1e6, static_cast<double>(2 * half) / time / 1e9,
+                2e-9 * static_cast<double>(pairs * heads * dim) / time);
     std::fflush(stdout);
   }
 
@@ -180,11 +189,16 @@ int main(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i], value = argv[i + 1];
-    if (name == "--isa") options.isa = value;
-    else if (name == "--only") options.only = value;
-    else if (name == "--threads") std::from_chars(value.data(), value.data() + value.size(), options.threads);
-    else if (name == "--seconds") std::from_chars(value.data(), value.data() + value.size(), options.budget);
-    else return std::fputs(kUsage, stderr), 2;
+    if (name == "--isa")
+      options.isa = value;
+    else if (name == "--only")
+      options.only = value;
+    else if (name == "--threads")
+      std::from_chars(value.data(), value.data() + value.size(), options.threads);
+    else if (name == "--seconds")
+      std::from_chars(value.data(), value.data() + value.size(), options.budget);
+    else
+      return std::fputs(kUsage, stderr), 2;
   }
   if (argc % 2 == 0) return std::fputs(kUsage, stderr), 2;
   if (const auto chosen = kernels::select_kernels(options.isa); !chosen) {
@@ -197,9 +211,9 @@ int main(int argc, char** argv) {
   bench.pool_overhead();
   bench.rows();
   using tensor::DType;
-  for (const DType type : {DType::q4_0, DType::q8_0, DType::q4_k, DType::q6_k, DType::q5_0, DType::bf16, DType::f16, DType::f32,
-                           DType::q4_1, DType::q5_1, DType::q2_k, DType::q3_k, DType::q5_k, DType::iq4_nl, DType::iq4_xs,
-                           DType::mxfp4}) {
+  for (const DType type :
+       {DType::q4_0, DType::q8_0, DType::q4_k, DType::q6_k, DType::q5_0, DType::bf16, DType::f16, DType::f32,
+        DType::q4_1, DType::q5_1, DType::q2_k, DType::q3_k, DType::q5_k, DType::iq4_nl, DType::iq4_xs, DType::mxfp4}) {
     bench.matmul(type, 6144, 1536);
   }
   bench.matmul(DType::q4_0, 1536, 12288);

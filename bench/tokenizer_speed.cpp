@@ -26,11 +26,16 @@ int main(int argc, char** argv) {
   int repeat = 1;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
-    if (argument == "--special") options.special = true;
-    else if (argument == "--ids" && i + 1 < argc) ids_file = argv[++i];
-    else if (argument == "--repeat" && i + 1 < argc) repeat = std::atoi(argv[++i]);
-    else if (model.empty()) model = argument;
-    else file = argument;
+    if (argument == "--special")
+      options.special = true;
+    else if (argument == "--ids" && i + 1 < argc)
+      ids_file = argv[++i];
+    else if (argument == "--repeat" && i + 1 < argc)
+      repeat = std::atoi(argv[++i]);
+    else if (model.empty())
+      model = argument;
+    else
+      file = argument;
   }
   if (model.empty() || file.empty() || repeat < 1) {
     std::fprintf(stderr, "usage: tokenizer_speed MODEL FILE [--special] [--repeat N] [--ids OUT]\n");

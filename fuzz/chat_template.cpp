@@ -1,7 +1,9 @@
-// Fuzzes the prompt renderer: any conversation gives a prompt or an error that says where, and no text of the request ever
-// becomes a control token or markup, whatever it spells.
-// Input: one byte of options (see options_of), then 'J' and a JSON text {"messages":…,"tools":…}, 'T' and the text of a chat
-// template to recognise, or bytes that steer how a conversation is built.
+// Fuzzes the prompt renderer: any conversation gives a prompt or an error that says where, and no text of the request
+// ever becomes a control token or markup, whatever it spells. Input: one byte of options (see options_of), then 'J' and
+// a JSON text {"messages":…,"tools":…}, 'T' and the text of a chat template to recognise, or bytes that steer how a
+// conversation is built.
+#include "text/chat_template.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -9,7 +11,6 @@
 #include <vector>
 
 #include "prompt_tokenizer.h"
-#include "text/chat_template.h"
 #include "text/unicode.h"
 
 namespace {
@@ -64,7 +65,8 @@ class Builder {
   }
 
   std::string text() {
-    constexpr std::string_view pieces[] = {"", " ", "\n", "a", "thought\n", "\u2003", "\u00e9", "{a:1}", "<", "|>", "call:", "\"", "\U0001F600"};
+    constexpr std::string_view pieces[] = {"",      " ", "\n", "a",     "thought\n", "\u2003",    "\u00e9",
+                                           "{a:1}", "<", "|>", "call:", "\"",        "\U0001F600"};
     std::string out;
     for (std::size_t n = pick(5); n > 0; --n) {
       const std::size_t which = pick(std::size(pieces) + carat::fuzz::kMarkers.size());
@@ -77,18 +79,25 @@ class Builder {
 
   Json value(int depth) {
     switch (pick(depth > 3 ? 6 : 8)) {
-      case 0: return text();
-      case 1: return nullptr;
-      case 2: return pick(2) != 0;
-      case 3: return static_cast<int>(pick(256)) - 100;
-      case 4: return static_cast<double>(pick(256)) * 1e-7;
-      case 5: return static_cast<double>(pick(256)) * 1e20;
+      case 0:
+        return text();
+      case 1:
+        return nullptr;
+      case 2:
+        return pick(2) != 0;
+      case 3:
+        return static_cast<int>(pick(256)) - 100;
+      case 4:
+        return static_cast<double>(pick(256)) * 1e-7;
+      case 5:
+        return static_cast<double>(pick(256)) * 1e20;
       case 6: {
         Json out = Json::array();
         for (std::size_t n = pick(4); n > 0; --n) out.push_back(value(depth + 1));
         return out;
       }
-      default: return object(depth + 1);
+      default:
+        return object(depth + 1);
     }
   }
   Json object(int depth) {
@@ -100,8 +109,10 @@ class Builder {
   Json schema(int depth) {
     constexpr const char* types[] = {"object", "string", "array", "integer", "OBJECT", "boolean"};
     Json out = Json::object();
-    if (const std::size_t type = pick(8); type < 6) out["type"] = types[type];
-    else if (type == 6) out["type"] = value(2);
+    if (const std::size_t type = pick(8); type < 6)
+      out["type"] = types[type];
+    else if (type == 6)
+      out["type"] = value(2);
     if (pick(2)) out["description"] = text();
     if (pick(3) == 1) out["nullable"] = value(3);
     if (pick(3) == 1) out["enum"] = value(2);
@@ -117,11 +128,14 @@ class Builder {
   }
 
   Json content() {
-    constexpr const char* types[] = {"text", "text", "image", "image_url", "audio", "input_audio", "video", "video_url"};
+    constexpr const char* types[] = {"text",  "text",        "image", "image_url",
+                                     "audio", "input_audio", "video", "video_url"};
     switch (pick(4)) {
       case 0:
-      case 1: return text();
-      case 2: return nullptr;
+      case 1:
+        return text();
+      case 2:
+        return nullptr;
       default: {
         Json out = Json::array();
         for (std::size_t n = pick(4); n > 0; --n) {
@@ -178,7 +192,8 @@ std::vector<TokenId> special_ids(const std::vector<TokenId>& ids) {
 void check(const Json& messages, const Json& tools, const carat::text::RenderOptions& options) {
   const auto prompt = carat::text::render_prompt(messages, tools, options);
   if (!prompt) {
-    require(!prompt.error().message.empty() && carat::text::find_invalid_utf8(prompt.error().message) == std::string::npos);
+    require(!prompt.error().message.empty() &&
+            carat::text::find_invalid_utf8(prompt.error().message) == std::string::npos);
     return;
   }
   const auto& tokenizer = prompt_tokenizer();

@@ -1,7 +1,9 @@
-// Fuzzes the output parser and the reader of tool calls: however a stream of ids is cut, the events are the same, texts are
-// UTF-8, and arguments can be rendered and read again.
-// Input: one byte (1: starts in a thought, 2: tools are declared), then one byte per id: 0x01 … 0x08 and 0x0E are markers
-// and an id outside the vocabulary, all others the byte itself.
+// Fuzzes the output parser and the reader of tool calls: however a stream of ids is cut, the events are the same, texts
+// are UTF-8, and arguments can be rendered and read again. Input: one byte (1: starts in a thought, 2: tools are
+// declared), then one byte per id: 0x01 … 0x08 and 0x0E are markers and an id outside the vocabulary, all others the
+// byte itself.
+#include "text/output_parser.h"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +13,6 @@
 
 #include "prompt_tokenizer.h"
 #include "text/chat_template.h"
-#include "text/output_parser.h"
 #include "text/tool_call_parser.h"
 #include "text/unicode.h"
 
@@ -42,17 +43,22 @@ const Json& declared_tools() {
 /// Joins neighbouring texts of one channel, which is all that a cut may change.
 void take(std::vector<OutputEvent>& all, std::vector<OutputEvent> more) {
   for (OutputEvent& event : more) {
-    if (event.kind == OutputEvent::Kind::tool_call) require(event.text.empty() && event.tool_call.arguments.is_object());
-    else require(!event.text.empty() && carat::text::find_invalid_utf8(event.text) == std::string::npos);
+    if (event.kind == OutputEvent::Kind::tool_call)
+      require(event.text.empty() && event.tool_call.arguments.is_object());
+    else
+      require(!event.text.empty() && carat::text::find_invalid_utf8(event.text) == std::string::npos);
     const bool joins = !all.empty() && all.back().kind == event.kind &&
                        (event.kind == OutputEvent::Kind::thought || event.kind == OutputEvent::Kind::content);
-    if (joins) all.back().text += event.text;
-    else all.push_back(std::move(event));
+    if (joins)
+      all.back().text += event.text;
+    else
+      all.push_back(std::move(event));
   }
 }
 
 /// Feeds the ids in pieces of 1 to `longest`.
-std::vector<OutputEvent> parse(std::span<const TokenId> ids, const carat::text::OutputParserOptions& options, std::size_t longest) {
+std::vector<OutputEvent> parse(std::span<const TokenId> ids, const carat::text::OutputParserOptions& options,
+                               std::size_t longest) {
   carat::text::OutputParser parser(prompt_tokenizer(), options);
   std::vector<OutputEvent> events;
   for (std::size_t round = 1; !ids.empty(); ++round) {
@@ -65,14 +71,16 @@ std::vector<OutputEvent> parse(std::span<const TokenId> ids, const carat::text::
 }
 
 bool same(const OutputEvent& a, const OutputEvent& b) {
-  return a.kind == b.kind && a.text == b.text && a.tool_call.name == b.tool_call.name && a.tool_call.raw == b.tool_call.raw &&
-         a.tool_call.arguments == b.tool_call.arguments;
+  return a.kind == b.kind && a.text == b.text && a.tool_call.name == b.tool_call.name &&
+         a.tool_call.raw == b.tool_call.raw && a.tool_call.arguments == b.tool_call.arguments;
 }
 
 /// Whether the prompt format can write these arguments without loss: it writes keys bare.
 bool has_plain_keys(const Json& value) {
   for (const auto& [key, entry] : value.items()) {
-    const bool plain = !value.is_object() || (!key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyz_0123456789") == std::string::npos);
+    const bool plain =
+        !value.is_object() ||
+        (!key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyz_0123456789") == std::string::npos);
     if (!plain || (entry.is_structured() && !has_plain_keys(entry))) return false;
   }
   return true;
@@ -83,14 +91,17 @@ void check_call(const carat::text::ToolCall& call) {
   const std::string dumped = call.arguments.dump();  // throws where a text is no UTF-8
   require(carat::formats::parse_json(dumped, "fuzz").has_value());
   if (!has_plain_keys(call.arguments) || dumped.find("<|") != std::string::npos) return;
-  const Json messages = Json::array({{{"role", "assistant"}, {"tool_calls", Json::array({{{"function", {{"name", "f"}, {"arguments", call.arguments}}}}})}}});
+  const Json messages =
+      Json::array({{{"role", "assistant"},
+                    {"tool_calls", Json::array({{{"function", {{"name", "f"}, {"arguments", call.arguments}}}}})}}});
   const auto prompt = carat::text::render_prompt(messages, Json(), {.add_generation_prompt = false});
   require(prompt.has_value());
   std::string text = prompt->text();
   const std::size_t begin = text.find("call:"), end = text.rfind("<tool_call|>");
   text = text.substr(begin, end - begin);
   constexpr std::string_view quote = "<|\"|>";
-  for (std::size_t at = 0; (at = text.find(quote, at)) != std::string::npos;) text.replace(at, quote.size(), 1, carat::text::kQuoteMark);
+  for (std::size_t at = 0; (at = text.find(quote, at)) != std::string::npos;)
+    text.replace(at, quote.size(), 1, carat::text::kQuoteMark);
   const auto again = carat::text::parse_tool_call(text, Json());
   require(again.has_value() && !again->repaired);
   require(nlohmann::json(again->arguments) == nlohmann::json(call.arguments));
@@ -117,7 +128,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::string text;
     for (const TokenId id : ids) text += decoder.push(id);
     text += decoder.finish();
-    require(text.empty() ? whole.empty() : whole.size() == 1 && whole[0].kind == OutputEvent::Kind::content && whole[0].text == text);
+    require(text.empty() ? whole.empty()
+                         : whole.size() == 1 && whole[0].kind == OutputEvent::Kind::content && whole[0].text == text);
   }
   return 0;
 }

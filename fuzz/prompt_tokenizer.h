@@ -16,17 +16,19 @@ inline void require(bool condition) {
 }
 
 inline constexpr std::array<std::string_view, 19> kMarkers = {
-    "<|channel>",       "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", "<|\"|>",
-    "<|turn>",          "<turn|>",    "<|think|>",    "<|tool>",      "<tool|>",          "<|image|>",        "<|audio|>",
-    "<|video|>",        "<bos>",      "<start_of_turn>", "<end_of_turn>", "<start_of_image>"};
+    "<|channel>", "<channel|>", "<|tool_call>",    "<tool_call|>",  "<|tool_response>", "<tool_response|>", "<|\"|>",
+    "<|turn>",    "<turn|>",    "<|think|>",       "<|tool>",       "<tool|>",          "<|image|>",        "<|audio|>",
+    "<|video|>",  "<bos>",      "<start_of_turn>", "<end_of_turn>", "<start_of_image>"};
 
 /// Ids 0 to 255 are the bytes.
 inline const text::Tokenizer& prompt_tokenizer() {
   static const text::Tokenizer tokenizer = [] {
     text::RandomVocabulary vocabulary;
     for (int byte = 0; byte < 256; ++byte) vocabulary.add_byte(byte);
-    for (const char* letter : {"\u2581", "\n", "a", "c", "l", "t", "o", "h", "<", "|", "\u00e9"}) vocabulary.add(letter, text::TokenKind::normal);
-    for (const auto& [left, right] : {std::pair("t", "h"), {"a", "l"}, {"al", "l"}, {"c", "all"}, {"<", "|"}, {"\n", "t"}, {"\u2581", "a"}})
+    for (const char* letter : {"\u2581", "\n", "a", "c", "l", "t", "o", "h", "<", "|", "\u00e9"})
+      vocabulary.add(letter, text::TokenKind::normal);
+    for (const auto& [left, right] :
+         {std::pair("t", "h"), {"a", "l"}, {"al", "l"}, {"c", "all"}, {"<", "|"}, {"\n", "t"}, {"\u2581", "a"}})
       vocabulary.add_merge(left, right);
     for (const std::string_view marker : kMarkers) {
       // Published vocabularies declare the delimiter of strings as user-defined, the others as control tokens.

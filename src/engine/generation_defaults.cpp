@@ -50,12 +50,14 @@ Result<GenerationDefaults> from_huggingface(const formats::Checkpoint& checkpoin
     if (generation.contains("top_k") && !generation.at("top_k").is_null()) {
       const Json& top_k = generation.at("top_k");
       if (!top_k.is_number_integer() || top_k.get<std::int64_t>() < 0 || top_k.get<std::int64_t>() > INT32_MAX) {
-        return fail(ErrorCode::bad_file, concat(where, ": top_k is ", top_k.dump().substr(0, 40), "; expected a whole number from 0"));
+        return fail(ErrorCode::bad_file,
+                    concat(where, ": top_k is ", top_k.dump().substr(0, 40), "; expected a whole number from 0"));
       }
       s.top_k = top_k.get<int>();
     }
     if (generation.contains("do_sample") && !generation.at("do_sample").is_null()) {
-      if (!generation.at("do_sample").is_boolean()) return fail(ErrorCode::bad_file, concat(where, ": do_sample is neither true nor false"));
+      if (!generation.at("do_sample").is_boolean())
+        return fail(ErrorCode::bad_file, concat(where, ": do_sample is neither true nor false"));
       if (!generation.at("do_sample").get<bool>()) s.temperature = 0;
     }
     if (generation.contains("suppress_tokens")) {
@@ -93,7 +95,8 @@ Result<GenerationDefaults> read_generation_defaults(const formats::Checkpoint& c
     if (*suppressed) {
       for (const std::int64_t id : **suppressed) {
         if (id < 0 || id > INT32_MAX) {
-          return fail(ErrorCode::bad_file, concat(checkpoint.path(), ": tokenizer.ggml.suppress_tokens holds ", id, "; expected token ids"));
+          return fail(ErrorCode::bad_file,
+                      concat(checkpoint.path(), ": tokenizer.ggml.suppress_tokens holds ", id, "; expected token ids"));
         }
         out.sampling.suppress_tokens.push_back(static_cast<TokenId>(id));
       }

@@ -1,5 +1,5 @@
-// What the dispatcher and the ISA folders agree on: plain structs of pointers and sizes, and the table of functions an ISA
-// offers. Code compiled with ISA flags includes this, <cstdint>, <cstddef> and intrinsics, nothing else.
+// What the dispatcher and the ISA folders agree on: plain structs of pointers and sizes, and the table of functions an
+// ISA offers. Code compiled with ISA flags includes this, <cstdint>, <cstddef> and intrinsics, nothing else.
 #pragma once
 
 #include <cstddef>
@@ -14,10 +14,10 @@ inline constexpr std::int64_t kActivationGroup = 512;
 
 /// Rows of activations as 8-bit integers: x[i] ≈ scale[i / 32] * q[i].
 struct QuantisedRows {
-  const std::int8_t* q = nullptr;   ///< [T][padded]
-  const float* scale = nullptr;     ///< [T][padded / 32]
-  const float* sum = nullptr;       ///< [T][padded / 32] scale * sum of the block's q
-  const float* half_sum = nullptr;  ///< [T][padded / 16] the same over halves of blocks
+  const std::int8_t* q = nullptr;     ///< [T][padded]
+  const float* scale = nullptr;       ///< [T][padded / 32]
+  const float* sum = nullptr;         ///< [T][padded / 32] scale * sum of the block's q
+  const float* half_sum = nullptr;    ///< [T][padded / 16] the same over halves of blocks
   const float* total = nullptr;       ///< [T][padded / 32] sum of the block's q
   const float* half_total = nullptr;  ///< [T][padded / 16] the same over halves of blocks
   std::int64_t padded = 0;
@@ -51,15 +51,16 @@ struct AttentionTile {
   const std::uint8_t* keys = nullptr;    ///< of the KV head, [slots / kKeyBlock][head_dim][kKeyBlock]
   const std::uint8_t* values = nullptr;  ///< of the KV head, [slots][head_dim]
   std::int64_t slots = 0;
-  const std::int64_t *key_begin = nullptr, *key_end = nullptr;  ///< [tokens] positions; position p lies in slot p % slots
+  const std::int64_t *key_begin = nullptr,
+                     *key_end = nullptr;  ///< [tokens] positions; position p lies in slot p % slots
   float scale = 1;
 };
 
 /// One ISA's functions; nullptr is a hole that the next table in the dispatcher's order fills.
 struct KernelTable {
   const char* name = nullptr;
-  /// Per tensor::DType. Float kernels read `x`; quantised ones read `quantised`. A type no table has is decoded to f32 and
-  /// takes the f32 kernel.
+  /// Per tensor::DType. Float kernels read `x`; quantised ones read `quantised`. A type no table has is decoded to f32
+  /// and takes the f32 kernel.
   void (*matmul[kMatmulTypes])(const MatmulTile&) = {};
   bool takes_quantised[kMatmulTypes] = {};
 

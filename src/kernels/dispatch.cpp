@@ -41,9 +41,15 @@ std::vector<Row> rows() {
   const base::CpuFeatures cpu = base::detect_cpu_features();
   std::vector<Row> out;
 #if defined(__x86_64__)
-  out.push_back({&kAvx512Table, first_missing({{cpu.avx512f, "avx512f"}, {cpu.avx512bw, "avx512bw"}, {cpu.avx512vl, "avx512vl"},
-                                               {cpu.avx512dq, "avx512dq"}, {cpu.avx512_vnni, "avx512_vnni"}, {cpu.avx512_vbmi, "avx512_vbmi"},
-                                               {cpu.avx2, "avx2"}, {cpu.fma, "fma"}, {cpu.f16c, "f16c"}})});
+  out.push_back({&kAvx512Table, first_missing({{cpu.avx512f, "avx512f"},
+                                               {cpu.avx512bw, "avx512bw"},
+                                               {cpu.avx512vl, "avx512vl"},
+                                               {cpu.avx512dq, "avx512dq"},
+                                               {cpu.avx512_vnni, "avx512_vnni"},
+                                               {cpu.avx512_vbmi, "avx512_vbmi"},
+                                               {cpu.avx2, "avx2"},
+                                               {cpu.fma, "fma"},
+                                               {cpu.f16c, "f16c"}})});
   out.push_back({&kAvx2Table, first_missing({{cpu.avx2, "avx2"}, {cpu.fma, "fma"}, {cpu.f16c, "f16c"}})});
 #endif
   static_cast<void>(cpu);
@@ -75,8 +81,8 @@ Result<Dispatch> select_kernels(std::string_view isa) {
       return fail(ErrorCode::invalid_argument, concat("isa: found \"", isa, "\"; expected one of ", names));
     }
     if (!all[first].lacking.empty()) {
-      return fail(ErrorCode::invalid_argument, concat("isa: ", isa, " cannot run here, the CPU lacks ", all[first].lacking,
-                                                      "; use auto"));
+      return fail(ErrorCode::invalid_argument,
+                  concat("isa: ", isa, " cannot run here, the CPU lacks ", all[first].lacking, "; use auto"));
     }
   }
   auto table = std::make_shared<KernelTable>(*all[first].table);
@@ -86,8 +92,8 @@ Result<Dispatch> select_kernels(std::string_view isa) {
   for (const tensor::DTypeInfo& type : tensor::registry()) {
     if (type.decode == nullptr) continue;
     const bool served = table->matmul[static_cast<std::size_t>(type.dtype)] != nullptr;
-    out.report.push_back({concat("matmul ", type.name), served ? std::string(table->name) : concat(table->name, " (decoded to f32)"),
-                          skipped});
+    out.report.push_back({concat("matmul ", type.name),
+                          served ? std::string(table->name) : concat(table->name, " (decoded to f32)"), skipped});
   }
   for (const char* operation : {"attention", "rms_norm", "rope", "gelu_tanh_mul", "softcap"}) {
     out.report.push_back({operation, table->name, skipped});

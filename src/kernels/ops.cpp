@@ -1,5 +1,5 @@
-// The operations of ops.h: shapes checked, scratch kept, work cut into tiles over the thread pool. How work is cut never
-// changes a result, because each tile function computes every row by itself.
+// The operations of ops.h: shapes checked, scratch kept, work cut into tiles over the thread pool. How work is cut
+// never changes a result, because each tile function computes every row by itself.
 #include "kernels/ops.h"
 
 #include <algorithm>
@@ -101,17 +101,22 @@ void quantise(const Context& context, const float* x, std::int64_t tokens, std::
                                    s.total.data() + t * padded / 32, s.half_total.data() + t * padded / 16);
     }
   };
-  if (tokens * in < kSerialElements) body(0, tokens, 0);
-  else context.pool().parallel_for(tokens, 8, std::ref(body));
+  if (tokens * in < kSerialElements)
+    body(0, tokens, 0);
+  else
+    context.pool().parallel_for(tokens, 8, std::ref(body));
 }
 
 // Types without a kernel of their own: the tile's rows decoded to f32, then the f32 kernel.
-void decoded_tile(const Context& context, const tensor::TensorView& weight, std::int64_t row, MatmulTile tile, int thread) {
+void decoded_tile(const Context& context, const tensor::TensorView& weight, std::int64_t row, MatmulTile tile,
+                  int thread) {
   std::vector<float>& rows = context.scratch().per_thread[static_cast<std::size_t>(thread)];
   const auto needed = static_cast<std::size_t>(kTileRows * tile.in);
   if (rows.size() < needed) rows.resize(needed);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    tensor::decode_row(weight, row + r, std::span(rows).subspan(static_cast<std::size_t>(r * tile.in), static_cast<std::size_t>(tile.in)));
+    tensor::decode_row(
+        weight, row + r,
+        std::span(rows).subspan(static_cast<std::size_t>(r * tile.in), static_cast<std::size_t>(tile.in)));
   }
   tile.weights = reinterpret_cast<const std::uint8_t*>(rows.data());
   tile.weight_row_bytes = tile.in * 4;
@@ -175,8 +180,10 @@ void matmul(const Context& context, const float* x, std::int64_t tokens, std::sp
       tile.tokens = tokens;
       tile.out = target->out + row;
       tile.out_stride = target->out_stride != 0 ? target->out_stride : weight.shape[0];
-      if (const auto kernel = table.matmul[static_cast<std::size_t>(weight.dtype)]) kernel(tile);
-      else decoded_tile(context, weight, row, tile, thread);
+      if (const auto kernel = table.matmul[static_cast<std::size_t>(weight.dtype)])
+        kernel(tile);
+      else
+        decoded_tile(context, weight, row, tile, thread);
     }
   };
   if (tiles.count * kTileRows * in * tokens < kSerialElements) return body(0, tiles.count, 0);
@@ -187,24 +194,29 @@ void matmul(const Context& context, const float* x, std::int64_t tokens, std::sp
 
 void rms_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
               float eps, float* y) {
-  each_row(context, rows, width, [&](std::int64_t t) { context.table().rms_norm(x + t * width, width, weight, eps, y + t * width); });
+  each_row(context, rows, width,
+           [&](std::int64_t t) { context.table().rms_norm(x + t * width, width, weight, eps, y + t * width); });
 }
 
 void add_rms_norm(const Context& context, float* x, const float* y, std::int64_t rows, std::int64_t width,
                   const float* weight, float eps) {
-  each_row(context, rows, width, [&](std::int64_t t) { context.table().add_rms_norm(x + t * width, y + t * width, width, weight, eps); });
+  each_row(context, rows, width,
+           [&](std::int64_t t) { context.table().add_rms_norm(x + t * width, y + t * width, width, weight, eps); });
 }
 
 void rope(const Context& context, float* x, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim,
           const float* cos, const float* sin, std::int64_t rotated_pairs) {
   expects(2 * rotated_pairs <= head_dim, "no more pairs turn than there are");
   each_row(context, tokens, heads * head_dim, [&](std::int64_t t) {
-    context.table().rope(x + t * heads * head_dim, heads, head_dim, cos + t * rotated_pairs, sin + t * rotated_pairs, rotated_pairs);
+    context.table().rope(x + t * heads * head_dim, heads, head_dim, cos + t * rotated_pairs, sin + t * rotated_pairs,
+                         rotated_pairs);
   });
 }
 
 void gelu_tanh_mul(const Context& context, const float* gate, const float* up, std::int64_t count, float* out) {
-  each_run(context, count, [&](std::int64_t begin, std::int64_t n) { context.table().gelu_tanh_mul(gate + begin, up + begin, n, out + begin); });
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
+    context.table().gelu_tanh_mul(gate + begin, up + begin, n, out + begin);
+  });
 }
 void softcap(const Context& context, float* x, std::int64_t count, float cap) {
   each_run(context, count, [&](std::int64_t begin, std::int64_t n) { context.table().softcap(x + begin, n, cap); });

@@ -38,7 +38,8 @@ struct Dispatch {
   std::vector<DispatchRow> report;
 };
 
-/// Chooses kernels: `isa` is "auto" or the name of a row; a row this CPU cannot run is an error that says what is missing.
+/// Chooses kernels: `isa` is "auto" or the name of a row; a row this CPU cannot run is an error that says what is
+/// missing.
 Result<Dispatch> select_kernels(std::string_view isa);
 /// Names select_kernels accepts, best first, with "auto" first of all.
 std::vector<std::string> isa_names();
@@ -89,7 +90,8 @@ class PackedMatrix {
 /// Prepares a matrix of rank 2 for matmul. Any type with a decoder works; unsupported for the others.
 Result<PackedMatrix> pack(const KernelTable& table, const tensor::TensorView& weight);
 
-/// One product of a matmul call: out[t][o] = sum_i weight[o][i] * x[t][i], rows of `out` being `out_stride` floats apart.
+/// One product of a matmul call: out[t][o] = sum_i weight[o][i] * x[t][i], rows of `out` being `out_stride` floats
+/// apart.
 struct MatmulTarget {
   const PackedMatrix* weight = nullptr;
   float* out = nullptr;
@@ -123,9 +125,9 @@ void add(const Context& context, float* x, const float* y, std::int64_t count);
 void add_scaled(const Context& context, float* x, const float* y, std::int64_t count, float factor);
 void softcap(const Context& context, float* x, std::int64_t count, float cap);
 
-/// Keys and values of one layer. Values of head h at position p start at element h * head_stride + (p % slots) * head_dim.
-/// Keys stand in blocks of kKvBlock positions, transposed: element i of the key of slot s = p % slots is element
-/// h * head_stride + (s / kKvBlock * head_dim + i) * kKvBlock + s % kKvBlock.
+/// Keys and values of one layer. Values of head h at position p start at element h * head_stride + (p % slots) *
+/// head_dim. Keys stand in blocks of kKvBlock positions, transposed: element i of the key of slot s = p % slots is
+/// element h * head_stride + (s / kKvBlock * head_dim + i) * kKvBlock + s % kKvBlock.
 struct KvView {
   tensor::DType dtype = tensor::DType::f16;  ///< f32, f16 or bf16
   std::byte* keys = nullptr;
@@ -142,8 +144,9 @@ inline constexpr std::int64_t kKvBlock = 32;
 void kv_store(const Context& context, const KvView& cache, const float* k, const float* v, std::int64_t tokens,
               std::int64_t first_position);
 
-/// softmax(scale * q k^T) v for T query rows. q and out are [T, H, C]. Row t sees positions key_begin[t] <= p < key_end[t]
-/// (never empty, never more than `slots` long). H is a multiple of K; query head h reads KV head h / (H / K).
+/// softmax(scale * q k^T) v for T query rows. q and out are [T, H, C]. Row t sees positions key_begin[t] <= p <
+/// key_end[t] (never empty, never more than `slots` long). H is a multiple of K; query head h reads KV head h / (H /
+/// K).
 void attention(const Context& context, const float* q, std::int64_t tokens, std::int64_t num_heads, const KvView& cache,
                const std::int64_t* key_begin, const std::int64_t* key_end, float scale, float* out);
 

@@ -1,7 +1,7 @@
-// Row operations, float matmul tiles and attention, written once over compiler vectors as wide as the ISA's registers and
-// compiled by every table with its own flags. Everything lies in an anonymous namespace: each table has its own copy, none
-// can be mixed up by the linker. A row's result depends on the row and the table alone: lanes and their final order of
-// addition are fixed.
+// Row operations, float matmul tiles and attention, written once over compiler vectors as wide as the ISA's registers
+// and compiled by every table with its own flags. Everything lies in an anonymous namespace: each table has its own
+// copy, none can be mixed up by the linker. A row's result depends on the row and the table alone: lanes and their
+// final order of addition are fixed.
 #pragma once
 
 #include <cstddef>
@@ -82,7 +82,8 @@ inline float join_lanes(V v, Join join) {
 inline float sum_lanes(Floats v) {
   return join_lanes(v, [](auto a, auto b) { return a + b; });
 }
-// The larger magnitude of each lane; NaN if either is one: without their sign bits floats order like whole numbers, NaN last.
+// The larger magnitude of each lane; NaN if either is one: without their sign bits floats order like whole numbers, NaN
+// last.
 inline Floats larger_magnitude(Floats a, Floats b) {
   const Bits x = as_bits(a) & 0x7FFFFFFFU, y = as_bits(b) & 0x7FFFFFFFU;
   return as_float(x > y ? x : y);
@@ -226,7 +227,8 @@ void rope_row(float* x, std::int64_t heads, std::int64_t head_dim, const float* 
     float* high = low + half;
     std::int64_t i = 0;
     for (; i + kLanes <= rotated_pairs; i += kLanes) {
-      const Floats a = load<Floats>(low + i), b = load<Floats>(high + i), c = load<Floats>(cos + i), s = load<Floats>(sin + i);
+      const Floats a = load<Floats>(low + i), b = load<Floats>(high + i), c = load<Floats>(cos + i),
+                   s = load<Floats>(sin + i);
       store(low + i, a * c - b * s);
       store(high + i, b * c + a * s);
     }
@@ -238,7 +240,8 @@ void rope_row(float* x, std::int64_t heads, std::int64_t head_dim, const float* 
   }
 }
 
-// gelu_tanh(x) = x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3))), the same function without the cancellation of 1 + tanh.
+// gelu_tanh(x) = x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3))), the same function without the cancellation of 1 +
+// tanh.
 inline Floats gelu_tanh(Floats x) {
   const Floats inner = x + x * x * x * 0.044715F;
   return x / (exp_lanes(inner * -1.5957691216057308F) + 1.0F);
@@ -419,8 +422,8 @@ void store_column(const float* x, std::int64_t count, std::uint8_t* out) {
 // Scores of Rows query rows with the keys of one block: keys are [dim][kKeyBlock], so positions are lanes and no sum
 // crosses them. Two vectors of positions at a time keep every sum in a register.
 template <typename Element, int Rows>
-inline void score_keys(const float* const (&q)[Rows], std::int64_t dim, float scale, const typename Element::Stored* keys,
-                       float (&scores)[Rows][kKeyBlock]) {
+inline void score_keys(const float* const (&q)[Rows], std::int64_t dim, float scale,
+                       const typename Element::Stored* keys, float (&scores)[Rows][kKeyBlock]) {
   for (std::int64_t v = 0; v < kKeyBlock; v += 2 * kLanes) {
     Floats sum[Rows][2] = {};
     for (std::int64_t i = 0; i < dim; ++i) {
@@ -440,8 +443,9 @@ inline void score_keys(const float* const (&q)[Rows], std::int64_t dim, float sc
 
 // out[r] = out[r] * factor[r] + sum over positions of weight[r][p] * values[p], positions in order.
 template <typename Element, int Rows>
-inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin, std::int64_t end,
-                       std::int64_t dim, const typename Element::Stored* values, float* const (&out)[Rows]) {
+inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin,
+                       std::int64_t end, std::int64_t dim, const typename Element::Stored* values,
+                       float* const (&out)[Rows]) {
   std::int64_t i = 0;
   const auto columns = [&](auto vectors) {
     constexpr int kVectors = sizeof(vectors) / sizeof(Floats);
@@ -488,8 +492,8 @@ inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&fac
 struct Softmax {
   float largest = -__builtin_inff(), sum = 0;
 };
-// Scores of one block become weights; returns what the sums so far shrink by. Positions outside [begin, end) of the block
-// get the weight 0, whatever their keys hold.
+// Scores of one block become weights; returns what the sums so far shrink by. Positions outside [begin, end) of the
+// block get the weight 0, whatever their keys hold.
 inline float softmax_step(Softmax& row, float (&scores)[kKeyBlock], std::int64_t begin, std::int64_t end) {
   if (begin >= end) {
     for (float& s : scores) s = 0;
@@ -536,11 +540,13 @@ template <typename Element, int Rows>
   float scores[Rows][kKeyBlock], factor[Rows];
   score_keys<Element, Rows>(q, a.head_dim, a.scale, reinterpret_cast<const Stored*>(a.keys) + slot, scores);
   for (int r = 0; r < Rows; ++r) factor[r] = softmax_step(softmax[first + r], scores[r], begin[r], end[r]);
-  add_values<Element, Rows>(scores, factor, low, high, a.head_dim, reinterpret_cast<const Stored*>(a.values) + slot, out);
+  add_values<Element, Rows>(scores, factor, low, high, a.head_dim, reinterpret_cast<const Stored*>(a.values) + slot,
+                            out);
 }
 
-// Online softmax over blocks of kKeyBlock positions that start at multiples of it, whatever range a row sees, so that the
-// order of every addition is a matter of positions alone. A block is read once from memory for all rows of the tile.
+// Online softmax over blocks of kKeyBlock positions that start at multiples of it, whatever range a row sees, so that
+// the order of every addition is a matter of positions alone. A block is read once from memory for all rows of the
+// tile.
 template <typename Element>
 void attention_tile(const AttentionTile& a) {
   const std::int64_t rows = a.tokens * a.heads, dim = a.head_dim;
@@ -555,10 +561,17 @@ void attention_tile(const AttentionTile& a) {
     std::int64_t r = 0;
     for (; r + 4 <= rows; r += 4) attend_block<Element, 4>(a, r, block, softmax);
     switch (rows - r) {
-      case 3: attend_block<Element, 3>(a, r, block, softmax); break;
-      case 2: attend_block<Element, 2>(a, r, block, softmax); break;
-      case 1: attend_block<Element, 1>(a, r, block, softmax); break;
-      default: break;
+      case 3:
+        attend_block<Element, 3>(a, r, block, softmax);
+        break;
+      case 2:
+        attend_block<Element, 2>(a, r, block, softmax);
+        break;
+      case 1:
+        attend_block<Element, 1>(a, r, block, softmax);
+        break;
+      default:
+        break;
     }
   }
   for (std::int64_t r = 0; r < rows; ++r) {

@@ -1,5 +1,5 @@
-// Self-attention of one layer: projections, per-head norms, rotary embedding, the cache, and grouped-query attention over
-// the positions each row may see (reference: Gemma4TextAttention.forward; masks: spec of sliding and full layers).
+// Self-attention of one layer: projections, per-head norms, rotary embedding, the cache, and grouped-query attention
+// over the positions each row may see (reference: Gemma4TextAttention.forward; masks: spec of sliding and full layers).
 #include <algorithm>
 #include <cstring>
 
@@ -55,7 +55,8 @@ void store_keys_and_values(LayerPass& pass) {
   resize(w.v, pass.rows() * kv_width);
   kernels::rms_norm(pass.context, w.x.data(), pass.rows(), pass.hidden(), pass.weights.input_layernorm.data(),
                     pass.config.rms_norm_eps, w.h.data());
-  const kernels::MatmulTarget targets[] = {{&pass.weights.k_proj, w.k.data(), 0}, {&pass.weights.v_proj, w.v.data(), 0}};
+  const kernels::MatmulTarget targets[] = {{&pass.weights.k_proj, w.k.data(), 0},
+                                           {&pass.weights.v_proj, w.v.data(), 0}};
   kernels::matmul(pass.context, w.h.data(), pass.rows(), {targets, s.attention_k_eq_v ? 1U : 2U});
   finish_keys_and_values(pass);
   for (const SequenceRows& sequence : w.rows.sequences) {
@@ -73,7 +74,8 @@ void attention_block(LayerPass& pass) {
   resize(w.h, rows * pass.hidden());
   resize(w.q, rows * q_width);
   resize(w.attended, rows * q_width);
-  kernels::rms_norm(pass.context, w.x.data(), rows, pass.hidden(), pass.weights.input_layernorm.data(), eps, w.h.data());
+  kernels::rms_norm(pass.context, w.x.data(), rows, pass.hidden(), pass.weights.input_layernorm.data(), eps,
+                    w.h.data());
   if (owns) {
     resize(w.k, rows * kv_width);
     resize(w.v, rows * kv_width);

@@ -63,8 +63,8 @@ Result<void> validate(const Config& config, const std::string& origin) {
 }  // namespace
 
 Result<Config> read_config(const formats::Checkpoint& checkpoint) {
-  Result<Config> config = checkpoint.format() == formats::Format::gguf ? read_gguf_config(checkpoint)
-                                                                       : read_huggingface_config(checkpoint);
+  Result<Config> config =
+      checkpoint.format() == formats::Format::gguf ? read_gguf_config(checkpoint) : read_huggingface_config(checkpoint);
   if (!config) return config;
   if (auto valid = validate(*config, checkpoint.path().string()); !valid) return forward(valid);
   return config;

@@ -18,7 +18,7 @@ std::string_view name(LayerType type);
 /// i < rotated_pairs, frequency(i) = theta^(-2i / head_dim) / factor.
 struct RopeSpec {
   double theta = 10000;
-  double factor = 1;               ///< linear scaling: positions are divided by it
+  double factor = 1;  ///< linear scaling: positions are divided by it
   std::int64_t head_dim = 0;
   std::int64_t rotated_pairs = 0;  ///< head_dim/2, or fewer for the "proportional" kind
   bool operator==(const RopeSpec&) const = default;
@@ -30,10 +30,10 @@ struct LayerSpec {
   std::int64_t num_key_value_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t intermediate_size = 0;
-  std::int64_t kv_source = 0;      ///< layer whose keys and values this one reads; its own index when it owns them
-  bool attention_k_eq_v = false;   ///< no v_proj: values come from the raw key projection
-  std::int64_t sliding_window = 0; ///< keys a row sees, itself included; 0 = all before it
-  std::int64_t num_experts = 0;    ///< 0: no experts beside the dense MLP
+  std::int64_t kv_source = 0;       ///< layer whose keys and values this one reads; its own index when it owns them
+  bool attention_k_eq_v = false;    ///< no v_proj: values come from the raw key projection
+  std::int64_t sliding_window = 0;  ///< keys a row sees, itself included; 0 = all before it
+  std::int64_t num_experts = 0;     ///< 0: no experts beside the dense MLP
   std::int64_t top_k_experts = 0;
   std::int64_t moe_intermediate_size = 0;
   RopeSpec rope;

@@ -193,7 +193,8 @@ void read_gemma3(Keys& k, Config& config, std::int64_t count, const std::string&
   const double full_theta = k.number("rope.freq_base", 1e6), sliding_theta = k.number("rope.freq_base_swa", 1e4);
   double factor = 1;
   const std::string scaling = k.text("rope.scaling.type");
-  if (scaling == "linear") factor = k.number("rope.scaling.factor");
+  if (scaling == "linear")
+    factor = k.number("rope.scaling.factor");
   else if (!scaling.empty() && scaling != "none") {
     k.note(concat("gemma3.rope.scaling.type is \"", scaling.substr(0, 60), "\"; expected linear or none"),
            ErrorCode::unsupported);
@@ -241,8 +242,10 @@ Result<Config> read_gguf_config(const formats::Checkpoint& checkpoint) {
   config.rms_norm_eps = static_cast<float>(k.number("attention.layer_norm_rms_epsilon", 1e-6));
   if (!k.error()) config.vocab_size = vocab_size(k, checkpoint, config.hidden_size);
   if (k.error()) return std::unexpected(*k.error());
-  if (arch == "gemma4") read_gemma4(k, checkpoint, config, count);
-  else read_gemma3(k, config, count, checkpoint.path().string());
+  if (arch == "gemma4")
+    read_gemma4(k, checkpoint, config, count);
+  else
+    read_gemma3(k, config, count, checkpoint.path().string());
   if (k.error()) return std::unexpected(*k.error());
   return config;
 }

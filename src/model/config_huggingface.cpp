@@ -19,7 +19,8 @@ class Fields {
   bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
   const Json& at(const char* key) const { return json_.at(key); }
 
-  std::int64_t integer(const char* key, std::int64_t low, std::int64_t high, std::optional<std::int64_t> fallback = {}) {
+  std::int64_t integer(const char* key, std::int64_t low, std::int64_t high,
+                       std::optional<std::int64_t> fallback = {}) {
     if (!has(key)) return fallback ? *fallback : (missing(key), low);
     const Json& value = json_.at(key);
     if (!value.is_number_integer()) return wrong(key, "a whole number"), low;
@@ -108,10 +109,13 @@ RopeSpec rope_from(Fields& f, const Json& entry, std::string_view which, std::in
     // The exponent's denominator stays the whole head_dim; only the leading share of the pairs turns
     // (modeling_rope_utils._compute_proportional_rope_parameters).
     const double share = r.number("partial_rotary_factor", 1.0);
-    if (!(share > 0) || share > 1) r.note(ErrorCode::bad_file, "partial_rotary_factor must lie in (0, 1]");
-    else rope.rotated_pairs = static_cast<std::int64_t>(std::floor(share * static_cast<double>(head_dim) / 2));
+    if (!(share > 0) || share > 1)
+      r.note(ErrorCode::bad_file, "partial_rotary_factor must lie in (0, 1]");
+    else
+      rope.rotated_pairs = static_cast<std::int64_t>(std::floor(share * static_cast<double>(head_dim) / 2));
   } else if (type != "default") {
-    r.note(ErrorCode::unsupported, concat("rope_type \"", type.substr(0, 60), "\"; expected default, linear or proportional"));
+    r.note(ErrorCode::unsupported,
+           concat("rope_type \"", type.substr(0, 60), "\"; expected default, linear or proportional"));
   }
   if (r.error()) f.note(r.error()->code, r.error()->message.substr(f.origin().size() + 2));
   return rope;
@@ -213,10 +217,16 @@ void read_gemma3(Fields& f, Config& config) {
   LayerSpec base;
   // Published multimodal files leave out what equals the defaults of Gemma3TextConfig.
   Json filled = Json::object();
-  const std::pair<const char*, Json> defaults[] = {
-      {"vocab_size", 262208}, {"hidden_size", 2304}, {"intermediate_size", 9216}, {"num_hidden_layers", 26},
-      {"num_attention_heads", 8}, {"num_key_value_heads", 4}, {"head_dim", 256}, {"sliding_window", 4096},
-      {"max_position_embeddings", 131072}, {"query_pre_attn_scalar", 256}};
+  const std::pair<const char*, Json> defaults[] = {{"vocab_size", 262208},
+                                                   {"hidden_size", 2304},
+                                                   {"intermediate_size", 9216},
+                                                   {"num_hidden_layers", 26},
+                                                   {"num_attention_heads", 8},
+                                                   {"num_key_value_heads", 4},
+                                                   {"head_dim", 256},
+                                                   {"sliding_window", 4096},
+                                                   {"max_position_embeddings", 131072},
+                                                   {"query_pre_attn_scalar", 256}};
   for (const auto& [key, value] : defaults) filled[key] = f.has(key) ? f.at(key) : value;
   for (const char* key : {"layer_types", "sliding_window_pattern", "rms_norm_eps", "final_logit_softcapping",
                           "hidden_activation", "attention_bias"}) {
@@ -234,10 +244,11 @@ void read_gemma3(Fields& f, Config& config) {
   if (f.boolean("use_bidirectional_attention", false)) {
     f.note(ErrorCode::unsupported, "use_bidirectional_attention is true; expected false");
   }
-  // Newer files: rope_parameters per layer type. Older ones: rope_theta, rope_local_base_freq, rope_scaling (full only).
-  const bool nested = f.has("rope_parameters") && f.at("rope_parameters").is_object() &&
-                      (f.at("rope_parameters").contains("full_attention") ||
-                       f.at("rope_parameters").contains("sliding_attention"));
+  // Newer files: rope_parameters per layer type. Older ones: rope_theta, rope_local_base_freq, rope_scaling (full
+  // only).
+  const bool nested =
+      f.has("rope_parameters") && f.at("rope_parameters").is_object() &&
+      (f.at("rope_parameters").contains("full_attention") || f.at("rope_parameters").contains("sliding_attention"));
   Json full = Json::object(), sliding = Json::object();
   if (nested) {
     full = f.at("rope_parameters").value("full_attention", Json::object());
@@ -299,7 +310,8 @@ Result<Config> read_huggingface_config(const formats::Checkpoint& checkpoint) {
       return config;
     }
   }
-  return fail(ErrorCode::bad_file, concat(checkpoint.path(), ": no tensor model.language_model.embed_tokens.weight or "
+  return fail(ErrorCode::bad_file, concat(checkpoint.path(),
+                                          ": no tensor model.language_model.embed_tokens.weight or "
                                           "model.embed_tokens.weight; expected the weights of a text decoder"));
 }
 

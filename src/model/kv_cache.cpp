@@ -15,8 +15,8 @@ std::int64_t element_bytes(tensor::DType dtype) { return tensor::info(dtype).blo
 // Offsets start on pages, so that a ring's memory is its own.
 constexpr std::int64_t kPage = 4096;
 
-// Whether rows attend a layer's keys only after the whole chunk was stored: later layers that share them do, and so do the
-// rows that go on past the last layer that owns keys.
+// Whether rows attend a layer's keys only after the whole chunk was stored: later layers that share them do, and so do
+// the rows that go on past the last layer that owns keys.
 bool read_after_whole_chunk(const Config& config, std::int64_t layer) {
   if (layer == config.last_kv_owner()) return true;
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
@@ -59,7 +59,8 @@ std::int64_t kv_bytes(const Config& config, const KvPlan& plan, tensor::DType dt
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
     const LayerSpec& spec = config.layers[i];
-    bytes += 2 * std::min(tokens, plan.layers[i].slots) * spec.num_key_value_heads * spec.head_dim * element_bytes(dtype);
+    bytes +=
+        2 * std::min(tokens, plan.layers[i].slots) * spec.num_key_value_heads * spec.head_dim * element_bytes(dtype);
   }
   return bytes;
 }
@@ -130,8 +131,8 @@ void KvCache::clear() {
   memory_.release();
 }
 
-// Calls copy(cache bytes, size) for every block of ring slots that holds a position of the windows before floor … length,
-// in a fixed order. Keys are interleaved within a block, so blocks are what can be copied.
+// Calls copy(cache bytes, size) for every block of ring slots that holds a position of the windows before floor …
+// length, in a fixed order. Keys are interleaved within a block, so blocks are what can be copied.
 template <typename Copy>
 void KvCache::each_ring_block(std::int64_t floor, std::int64_t length, Copy copy) const {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
@@ -163,7 +164,8 @@ KvCache::RingSnapshot KvCache::snapshot() const {
   std::size_t size = 0;
   each_ring_block(out.floor, length_, [&](std::byte*, std::size_t bytes) { size += bytes; });
   out.bytes.reserve(size);
-  each_ring_block(out.floor, length_, [&](std::byte* data, std::size_t bytes) { out.bytes.insert(out.bytes.end(), data, data + bytes); });
+  each_ring_block(out.floor, length_,
+                  [&](std::byte* data, std::size_t bytes) { out.bytes.insert(out.bytes.end(), data, data + bytes); });
   return out;
 }
 

@@ -12,11 +12,11 @@
 
 namespace carat::model {
 
-/// Layout of one layer's keys and values: [num_key_value_heads][slots * head_dim] each, position p in slot p % slots; how
-/// slots lie within a head is kernels::KvView's matter.
+/// Layout of one layer's keys and values: [num_key_value_heads][slots * head_dim] each, position p in slot p % slots;
+/// how slots lie within a head is kernels::KvView's matter.
 struct KvLayerLayout {
-  std::int64_t slots = 0;      ///< a multiple of kernels::kKvBlock; 0 where the layer owns nothing
-  std::int64_t bytes = 0;      ///< keys and values together, all slots
+  std::int64_t slots = 0;  ///< a multiple of kernels::kKvBlock; 0 where the layer owns nothing
+  std::int64_t bytes = 0;  ///< keys and values together, all slots
   std::size_t key_offset = 0, value_offset = 0;
 };
 
@@ -64,7 +64,8 @@ class KvCache {
     std::vector<std::byte> bytes;
   };
   RingSnapshot snapshot() const;
-  /// Returns to a snapshot taken on this cache. Requires that positions before its length have not been rewritten since.
+  /// Returns to a snapshot taken on this cache. Requires that positions before its length have not been rewritten
+  /// since.
   void restore(const RingSnapshot& snapshot);
 
  private:

@@ -17,7 +17,8 @@ void dense_mlp(LayerPass& pass) {
   resize(w.branch, rows * pass.hidden());
   kernels::rms_norm(pass.context, w.x.data(), rows, pass.hidden(), pass.weights.pre_feedforward_layernorm.data(),
                     pass.config.rms_norm_eps, w.h.data());
-  const kernels::MatmulTarget in[] = {{&pass.weights.gate_proj, w.gate.data(), 0}, {&pass.weights.up_proj, w.up.data(), 0}};
+  const kernels::MatmulTarget in[] = {{&pass.weights.gate_proj, w.gate.data(), 0},
+                                      {&pass.weights.up_proj, w.up.data(), 0}};
   kernels::matmul(pass.context, w.h.data(), rows, in);
   kernels::gelu_tanh_mul(pass.context, w.gate.data(), w.up.data(), rows * width, w.gate.data());
   const kernels::MatmulTarget out{&pass.weights.down_proj, w.branch.data(), 0};
@@ -34,8 +35,8 @@ void feedforward_block(LayerPass& pass) {
   if (pass.spec.num_experts > 0) {
     // x += norm(norm_1(dense) + norm_2(experts)); both branches read the same residual.
     mixture_of_experts(pass, w.expert_out);
-    kernels::rms_norm(pass.context, w.branch.data(), rows, hidden, pass.weights.post_feedforward_layernorm_1.data(), eps,
-                      w.branch.data());
+    kernels::rms_norm(pass.context, w.branch.data(), rows, hidden, pass.weights.post_feedforward_layernorm_1.data(),
+                      eps, w.branch.data());
     kernels::add_rms_norm(pass.context, w.branch.data(), w.expert_out.data(), rows, hidden,
                           pass.weights.post_feedforward_layernorm_2.data(), eps);
   }

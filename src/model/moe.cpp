@@ -1,5 +1,5 @@
-// Mixture of experts: the router picks top_k experts per row, rows are grouped by expert, and every expert's weights are
-// read once for all its rows (reference: Gemma4TextRouter.forward, Gemma4TextExperts.forward).
+// Mixture of experts: the router picks top_k experts per row, rows are grouped by expert, and every expert's weights
+// are read once for all its rows (reference: Gemma4TextRouter.forward, Gemma4TextExperts.forward).
 #include <algorithm>
 #include <cmath>
 #include <cstring>

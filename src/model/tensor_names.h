@@ -5,8 +5,8 @@
 
 namespace carat::model {
 
-/// One tensor's suffix in both spellings: after "layers.N." and "blk.N." for layer tensors, after the checkpoint's prefix
-/// and from the start of the name for the others.
+/// One tensor's suffix in both spellings: after "layers.N." and "blk.N." for layer tensors, after the checkpoint's
+/// prefix and from the start of the name for the others.
 struct TensorName {
   std::string_view huggingface, gguf;
 };
@@ -16,7 +16,8 @@ inline constexpr TensorName kEmbedTokens{"embed_tokens.weight", "token_embd.weig
 inline constexpr TensorName kLmHead{"lm_head.weight", "output.weight"};
 inline constexpr TensorName kNorm{"norm.weight", "output_norm.weight"};
 inline constexpr TensorName kEmbedTokensPerLayer{"embed_tokens_per_layer.weight", "per_layer_token_embd.weight"};
-inline constexpr TensorName kPerLayerModelProjection{"per_layer_model_projection.weight", "per_layer_model_proj.weight"};
+inline constexpr TensorName kPerLayerModelProjection{"per_layer_model_projection.weight",
+                                                     "per_layer_model_proj.weight"};
 inline constexpr TensorName kPerLayerProjectionNorm{"per_layer_projection_norm.weight", "per_layer_proj_norm.weight"};
 
 inline constexpr TensorName kInputLayernorm{"input_layernorm.weight", "attn_norm.weight"};

@@ -82,8 +82,8 @@ void Transformer::Pass::per_layer_inputs(std::int64_t first_layer, std::int64_t 
   if (width == 0 || row == 0) return;
   out.resize(static_cast<std::size_t>(rows.count * row));
   const bool tail = first_layer > 0;
-  const kernels::PackedMatrix& projection = tail ? self.weights_.per_layer_model_projection_tail
-                                                 : self.weights_.per_layer_model_projection_head;
+  const kernels::PackedMatrix& projection =
+      tail ? self.weights_.per_layer_model_projection_tail : self.weights_.per_layer_model_projection_head;
   const kernels::MatmulTarget target{&projection, out.data(), row};
   const float* x = tail ? w.ple_rows.data() : w.x.data();
   kernels::matmul(context, x, rows.count, {&target, 1});
@@ -129,8 +129,8 @@ void Transformer::Pass::select_logit_rows() {
                        static_cast<std::size_t>(hidden) * 4);
         }
         if (!w.ple_head.empty()) {
-          const auto row = static_cast<std::size_t>((self.config_.last_kv_owner() + 1) *
-                                                    self.config_.hidden_size_per_layer_input);
+          const auto row =
+              static_cast<std::size_t>((self.config_.last_kv_owner() + 1) * self.config_.hidden_size_per_layer_input);
           std::memmove(w.ple_head.data() + static_cast<std::size_t>(kept) * row,
                        w.ple_head.data() + static_cast<std::size_t>(from) * row, row * 4);
         }

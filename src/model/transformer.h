@@ -44,15 +44,16 @@ class Transformer {
   /// vocab_size], valid until the workspace is used again. Requires valid ids and room in each cache (checked by the
   /// engine). Errors: not_finite naming the first layer and position; the caches are then not extended.
   Result<std::span<const float>> forward(const kernels::Context& context, Workspace& workspace,
-                                         std::span<const SequenceChunk> chunks, const ForwardOptions& options = {}) const;
+                                         std::span<const SequenceChunk> chunks,
+                                         const ForwardOptions& options = {}) const;
 
  private:
   struct Pass;
   Config config_;
   Weights weights_;
-  std::vector<RopeSpec> ropes_;                    ///< the distinct rotary embeddings, at most one per kind of layer
-  std::vector<std::vector<float>> frequencies_;    ///< per entry of ropes_
-  std::vector<std::size_t> layer_rope_;            ///< index into ropes_ per layer
+  std::vector<RopeSpec> ropes_;                  ///< the distinct rotary embeddings, at most one per kind of layer
+  std::vector<std::vector<float>> frequencies_;  ///< per entry of ropes_
+  std::vector<std::size_t> layer_rope_;          ///< index into ropes_ per layer
 };
 
 }  // namespace carat::model

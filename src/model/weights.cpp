@@ -36,8 +36,8 @@ class Loader {
     if (error_) return std::nullopt;
     const NamedTensor* found = checkpoint_.find(name);
     if (found == nullptr) {
-      fail_with(ErrorCode::bad_file, concat(checkpoint_.path(), ": tensor ", name, " is missing; expected shape ",
-                                            expected.text()));
+      fail_with(ErrorCode::bad_file,
+                concat(checkpoint_.path(), ": tensor ", name, " is missing; expected shape ", expected.text()));
       return std::nullopt;
     }
     if (found->view.shape != expected) {
@@ -46,9 +46,10 @@ class Loader {
       return std::nullopt;
     }
     if (tensor::info(found->view.dtype).decode == nullptr) {
-      fail_with(ErrorCode::unsupported, concat(found->file, ": tensor ", name, " has type ",
-                                               tensor::info(found->view.dtype).name, "; expected a floating-point or "
-                                               "quantised type"));
+      fail_with(ErrorCode::unsupported,
+                concat(found->file, ": tensor ", name, " has type ", tensor::info(found->view.dtype).name,
+                       "; expected a floating-point or "
+                       "quantised type"));
       return std::nullopt;
     }
     return found->view;
@@ -93,15 +94,17 @@ class Loader {
       weights_.embedding_scale = embedding_scale(embed->dtype);
       const std::string head = gguf() ? std::string(names::kLmHead.gguf) : std::string(names::kLmHead.huggingface);
       const bool own_head = has(head) && (gguf() || !tied());
-      if (own_head) weights_.lm_head = matrix(head, config_.vocab_size, hidden);
-      else weights_.lm_head = packed(*embed, table);
+      if (own_head)
+        weights_.lm_head = matrix(head, config_.vocab_size, hidden);
+      else
+        weights_.lm_head = packed(*embed, table);
     }
     weights_.norm = norm(full_name(names::kNorm), hidden);
     if (config_.hidden_size_per_layer_input == 0) return;
     const std::int64_t width = config_.hidden_size_per_layer_input;
     const auto layers = static_cast<std::int64_t>(config_.layers.size());
-    if (const auto rows = view(full_name(names::kEmbedTokensPerLayer),
-                               Shape{config_.vocab_size_per_layer_input, layers * width})) {
+    if (const auto rows =
+            view(full_name(names::kEmbedTokensPerLayer), Shape{config_.vocab_size_per_layer_input, layers * width})) {
       weights_.embed_tokens_per_layer = *rows;
     }
     const std::string projection = full_name(names::kPerLayerModelProjection);

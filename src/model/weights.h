@@ -39,9 +39,9 @@ struct LayerWeights {
 };
 
 struct Weights {
-  tensor::TensorView embed_tokens;            ///< [vocab_size, hidden_size], read by row
-  float embedding_scale = 1;                  ///< sqrt(hidden_size), rounded to the table's type when that is 16 bit
-  kernels::PackedMatrix lm_head;              ///< [vocab_size, hidden_size]; usually embed_tokens again
+  tensor::TensorView embed_tokens;  ///< [vocab_size, hidden_size], read by row
+  float embedding_scale = 1;        ///< sqrt(hidden_size), rounded to the table's type when that is 16 bit
+  kernels::PackedMatrix lm_head;    ///< [vocab_size, hidden_size]; usually embed_tokens again
   std::vector<float> norm;
   tensor::TensorView embed_tokens_per_layer;  ///< [vocab_size_per_layer_input, layers * width], read by row
   /// per_layer_model_projection cut in two: rows of the layers up to last_kv_owner, and of those after it.

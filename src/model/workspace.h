@@ -26,16 +26,16 @@ struct Rows {
 /// One per concurrently computing caller. Names follow the reference's variables; T rows in flight.
 struct Workspace {
   Rows rows;
-  std::vector<float> x;                     ///< [T, hidden] residual stream
-  std::vector<float> h;                     ///< [T, hidden] normed input of a branch
-  std::vector<float> branch;                ///< [T, hidden] output of a branch
-  std::vector<float> q, k, v, attended;     ///< [T, heads, head_dim]
-  std::vector<float> gate, up;              ///< [T, intermediate_size]
-  std::vector<float> ple_head, ple_tail;    ///< per-layer inputs up to and after the last layer that owns keys
-  std::vector<float> ple_rows;              ///< [T, hidden] input embeddings, kept for ple_tail
-  std::vector<float> ple_row, ple_gate;     ///< one decoded table row; [T, per-layer width]
-  std::vector<float> logits;                ///< [rows, vocab_size]
-  std::vector<std::vector<float>> cos, sin; ///< per rotary embedding: [T, rotated_pairs]
+  std::vector<float> x;                          ///< [T, hidden] residual stream
+  std::vector<float> h;                          ///< [T, hidden] normed input of a branch
+  std::vector<float> branch;                     ///< [T, hidden] output of a branch
+  std::vector<float> q, k, v, attended;          ///< [T, heads, head_dim]
+  std::vector<float> gate, up;                   ///< [T, intermediate_size]
+  std::vector<float> ple_head, ple_tail;         ///< per-layer inputs up to and after the last layer that owns keys
+  std::vector<float> ple_rows;                   ///< [T, hidden] input embeddings, kept for ple_tail
+  std::vector<float> ple_row, ple_gate;          ///< one decoded table row; [T, per-layer width]
+  std::vector<float> logits;                     ///< [rows, vocab_size]
+  std::vector<std::vector<float>> cos, sin;      ///< per rotary embedding: [T, rotated_pairs]
   std::vector<std::int64_t> key_begin, key_end;  ///< [T] positions a row sees
 
   // Mixture of experts.

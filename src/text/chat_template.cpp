@@ -85,8 +85,9 @@ Result<void> check_message(const Json& message, const std::string& where) {
   if (!role.is_string()) return wrong(where + ".role", role, "text");
   constexpr std::array<std::string_view, 5> roles = {"system", "developer", "user", "assistant", "tool"};
   if (std::find(roles.begin(), roles.end(), std::string_view(role.get_ref<const std::string&>())) == roles.end()) {
-    return fail(ErrorCode::invalid_argument, concat(where, ".role: found ", formats::quote(role.get_ref<const std::string&>(), 60),
-                                                    "; expected system, developer, user, assistant or tool"));
+    return fail(ErrorCode::invalid_argument,
+                concat(where, ".role: found ", formats::quote(role.get_ref<const std::string&>(), 60),
+                       "; expected system, developer, user, assistant or tool"));
   }
   const Json& content = get(message, "content");
   if (content.is_array()) {

@@ -33,8 +33,10 @@ bool declared_as_text(const Json& schema) {
 std::string shown(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == kQuoteMark) out += "<|\"|>";
-    else out += c;
+    if (c == kQuoteMark)
+      out += "<|\"|>";
+    else
+      out += c;
   }
   return formats::quote(out, 40);
 }

@@ -1,5 +1,5 @@
-// Decoding allocates nothing: once a workspace has grown, a forward pass of one token takes no memory from the heap, on any
-// checkpoint, with any kernel table, on the calling thread or the pool's.
+// Decoding allocates nothing: once a workspace has grown, a forward pass of one token takes no memory from the heap, on
+// any checkpoint, with any kernel table, on the calling thread or the pool's.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -26,8 +26,12 @@ constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
 void* operator new(std::size_t size) { return allocate(size, kDefault); }
 void* operator new[](std::size_t size) { return allocate(size, kDefault); }
-void* operator new(std::size_t size, std::align_val_t alignment) { return allocate(size, static_cast<std::size_t>(alignment)); }
-void* operator new[](std::size_t size, std::align_val_t alignment) { return allocate(size, static_cast<std::size_t>(alignment)); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }

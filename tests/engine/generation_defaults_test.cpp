@@ -16,7 +16,8 @@ class Defaults : public testing::Test {
  protected:
   Defaults() {
     dir_.write("config.json", "{}");
-    dir_.write("model.safetensors", tests::safetensors(R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
+    dir_.write("model.safetensors",
+               tests::safetensors(R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
   }
   Result<GenerationDefaults> read(const text::Tokenizer* tokenizer = nullptr) {
     auto checkpoint = formats::open_checkpoint(dir_.path());
@@ -72,7 +73,8 @@ TEST_F(Defaults, TheFileDecides) {
 }
 
 TEST_F(Defaults, PartsLeftOutOrNullKeepThePublishedValues) {
-  const auto defaults = generation(R"({"temperature":null,"top_k":null,"top_p":null,"suppress_tokens":null,"eos_token_id":5})");
+  const auto defaults =
+      generation(R"({"temperature":null,"top_k":null,"top_p":null,"suppress_tokens":null,"eos_token_id":5})");
   ASSERT_TRUE(defaults) << defaults.error().message;
   EXPECT_EQ(defaults->sampling.temperature, 1.0F);
   EXPECT_EQ(defaults->sampling.top_k, 64);
@@ -97,7 +99,8 @@ TEST_F(Defaults, TheNearestFileThatNamesAnEndWins) {
 TEST_F(Defaults, WithoutAListTheVocabularyNamesTheEnds) {
   const auto defaults = read(&tokenizer());
   ASSERT_TRUE(defaults) << defaults.error().message;
-  std::vector<TokenId> expected = {*tokenizer().eos(), *tokenizer().find_special("<turn|>"), *tokenizer().find_special("<|tool_response>")};
+  std::vector<TokenId> expected = {*tokenizer().eos(), *tokenizer().find_special("<turn|>"),
+                                   *tokenizer().find_special("<|tool_response>")};
   EXPECT_EQ(defaults->stop_tokens, expected);
 }
 
@@ -144,12 +147,14 @@ TEST_F(Defaults, GgufFilesCarrySuppressedTokens) {
   EXPECT_EQ(defaults->sampling.top_p, 0.95F);
   EXPECT_EQ(defaults->stop_tokens.front(), *tokenizer().eos());
   EXPECT_TRUE(read_gguf(GgufBuilder())->sampling.suppress_tokens.empty());
-  for (GgufBuilder wrong : {GgufBuilder().string("tokenizer.ggml.suppress_tokens", "5"), GgufBuilder().u32("tokenizer.ggml.suppress_tokens", 5),
+  for (GgufBuilder wrong : {GgufBuilder().string("tokenizer.ggml.suppress_tokens", "5"),
+                            GgufBuilder().u32("tokenizer.ggml.suppress_tokens", 5),
                             GgufBuilder().strings("tokenizer.ggml.suppress_tokens", {"5"}),
                             GgufBuilder().array("tokenizer.ggml.suppress_tokens", 5, 1, raw(-5))}) {
     const auto refused = read_gguf(wrong);
     ASSERT_FALSE(refused);
-    EXPECT_NE(refused.error().message.find("tokenizer.ggml.suppress_tokens"), std::string::npos) << refused.error().message;
+    EXPECT_NE(refused.error().message.find("tokenizer.ggml.suppress_tokens"), std::string::npos)
+        << refused.error().message;
   }
 }
 

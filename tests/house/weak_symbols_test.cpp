@@ -1,5 +1,5 @@
-// Objects compiled with ISA flags hold no weak symbol: the linker could keep that copy of an inline function for the whole
-// program, which would then run AVX instructions on CPUs without them. And they export their table, nothing else.
+// Objects compiled with ISA flags hold no weak symbol: the linker could keep that copy of an inline function for the
+// whole program, which would then run AVX instructions on CPUs without them. And they export their table, nothing else.
 #include <gtest/gtest.h>
 #include <stdio.h>
 
@@ -31,7 +31,8 @@ std::vector<Symbol> symbols(const std::string& nm, const std::string& object) {
     std::istringstream words(line);
     std::vector<std::string> parts;
     for (std::string word; words >> word;) parts.push_back(word);
-    if (parts.size() >= 2 && parts[parts.size() - 2].size() == 1) out.push_back({parts[parts.size() - 2][0], parts.back()});
+    if (parts.size() >= 2 && parts[parts.size() - 2].size() == 1)
+      out.push_back({parts[parts.size() - 2][0], parts.back()});
   }
   return out;
 }

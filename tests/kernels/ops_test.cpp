@@ -1,5 +1,5 @@
-// Every kernel table this machine runs against plain loops in double precision, and the promise that a row's result does
-// not depend on its neighbours or on the number of threads.
+// Every kernel table this machine runs against plain loops in double precision, and the promise that a row's result
+// does not depend on its neighbours or on the number of threads.
 #include "kernels/ops.h"
 
 #include <gtest/gtest.h>
@@ -13,8 +13,8 @@
 namespace carat::kernels {
 namespace {
 
-using test::RandomMatrix;
 using test::random_floats;
+using test::RandomMatrix;
 
 class Ops : public testing::TestWithParam<std::string> {
  protected:
@@ -50,7 +50,8 @@ std::vector<double> rounded(const std::vector<float>& x) {
 }
 
 // The largest |found - expected| / magnitude.
-double worst_error(const std::vector<float>& found, const std::vector<double>& expected, const std::vector<double>& magnitude) {
+double worst_error(const std::vector<float>& found, const std::vector<double>& expected,
+                   const std::vector<double>& magnitude) {
   double worst = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {
     if (!std::isfinite(found[i])) return INFINITY;
@@ -77,8 +78,10 @@ TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
     // Widths that end inside vectors, groups and chunks; row counts that end inside tiles.
     std::vector<std::int64_t> widths = {1, 2, 5, 6, 7, 9, 17};
     for (std::int64_t& width : widths) width *= type.block_elements;
-    if (type.block_elements == 1) widths = {1, 2, 3, 15, 16, 17, 31, 32, 33, 47, 64, 65, 70, 640};
-    else widths.push_back(2048 / type.block_elements * type.block_elements + 2 * type.block_elements);
+    if (type.block_elements == 1)
+      widths = {1, 2, 3, 15, 16, 17, 31, 32, 33, 47, 64, 65, 70, 640};
+    else
+      widths.push_back(2048 / type.block_elements * type.block_elements + 2 * type.block_elements);
     for (const std::int64_t in : widths) {
       for (const std::int64_t rows : {1, 3, 16, 21}) {
         const RandomMatrix w(type.dtype, rows, in, static_cast<std::uint32_t>(in * 31 + rows));
@@ -103,8 +106,8 @@ TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
               }
             }
           }
-          // Sums in f32: an error of 2e-6 of the sum of magnitudes. Integer kernels must equal the product of the rounded
-          // activations.
+          // Sums in f32: an error of 2e-6 of the sum of magnitudes. Integer kernels must equal the product of the
+          // rounded activations.
           const double error = std::min(worst_error(out, exact, magnitude), worst_error(out, coarse, magnitude));
           ASSERT_LE(error, 2e-6) << rows << " x " << in << ", " << tokens << " tokens";
           // And rounding to 8 bits costs little against the exact product.
@@ -120,8 +123,9 @@ TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
 TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
   base::ThreadPool one(1), three(3);
   const Context alone = context(one), many = context(three);
-  for (const tensor::DType type : {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16, tensor::DType::q8_0, tensor::DType::q4_0,
-                                   tensor::DType::q4_k, tensor::DType::q6_k, tensor::DType::q5_0, tensor::DType::q3_k}) {
+  for (const tensor::DType type :
+       {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16, tensor::DType::q8_0, tensor::DType::q4_0,
+        tensor::DType::q4_k, tensor::DType::q6_k, tensor::DType::q5_0, tensor::DType::q3_k}) {
     constexpr std::int64_t kRows = 77, kIn = 2560, kTokens = 11;
     const RandomMatrix w(type, kRows, kIn, 5), other(type, 40, kIn, 6);
     const auto a = pack(alone.table(), w.view), b = pack(alone.table(), other.view);
@@ -150,13 +154,16 @@ TEST_P(Ops, NormsEqualTheFormula) {
     add_rms_norm(c, sum.data(), x.data(), 3, width, weight.data(), 1e-6F);
     for (std::int64_t t = 0; t < 3; ++t) {
       double square = 0;
-      for (std::int64_t i = 0; i < width; ++i) square += std::pow(static_cast<double>(x[static_cast<std::size_t>(t * width + i)]), 2);
+      for (std::int64_t i = 0; i < width; ++i)
+        square += std::pow(static_cast<double>(x[static_cast<std::size_t>(t * width + i)]), 2);
       const double factor = 1 / std::sqrt(square / static_cast<double>(width) + 1e-6);
       for (std::int64_t i = 0; i < width; ++i) {
         const auto at = static_cast<std::size_t>(t * width + i);
-        const double expected = static_cast<double>(x[at]) * factor * static_cast<double>(weight[static_cast<std::size_t>(i)]);
+        const double expected =
+            static_cast<double>(x[at]) * factor * static_cast<double>(weight[static_cast<std::size_t>(i)]);
         ASSERT_NEAR(y[at], expected, 2e-6 * (1 + std::abs(expected))) << width;
-        ASSERT_NEAR(plain[at], static_cast<double>(x[at]) * factor, 2e-6 * (1 + std::abs(static_cast<double>(x[at]) * factor)));
+        ASSERT_NEAR(plain[at], static_cast<double>(x[at]) * factor,
+                    2e-6 * (1 + std::abs(static_cast<double>(x[at]) * factor)));
         ASSERT_NEAR(sum[at], static_cast<double>(base[at]) + expected, 4e-6 * (1 + std::abs(expected)));
       }
     }
@@ -166,7 +173,8 @@ TEST_P(Ops, NormsEqualTheFormula) {
 
 TEST_P(Ops, RopeTurnsPairsHalfAHeadApart) {
   const Context c = context(pool_);
-  for (const auto& [dim, pairs] : {std::pair<std::int64_t, std::int64_t>{2, 1}, {16, 8}, {32, 4}, {64, 32}, {512, 64}, {70, 35}, {70, 17}}) {
+  for (const auto& [dim, pairs] :
+       {std::pair<std::int64_t, std::int64_t>{2, 1}, {16, 8}, {32, 4}, {64, 32}, {512, 64}, {70, 35}, {70, 17}}) {
     constexpr std::int64_t kTokens = 3, kHeads = 2;
     auto x = random_floats(kTokens * kHeads * dim, 4);
     const auto before = x;
@@ -177,7 +185,8 @@ TEST_P(Ops, RopeTurnsPairsHalfAHeadApart) {
     for (std::int64_t t = 0; t < kTokens; ++t) {
       for (std::int64_t h = 0; h < kHeads; ++h) {
         for (std::int64_t i = 0; i < dim / 2; ++i) {
-          const auto low = static_cast<std::size_t>((t * kHeads + h) * dim + i), high = low + static_cast<std::size_t>(dim / 2);
+          const auto low = static_cast<std::size_t>((t * kHeads + h) * dim + i),
+                     high = low + static_cast<std::size_t>(dim / 2);
           const auto k = static_cast<std::size_t>(t * pairs + i);
           const float co = i < pairs ? cos[k] : 1, si = i < pairs ? sin[k] : 0;
           ASSERT_NEAR(x[low], before[low] * co - before[high] * si, 1e-6) << dim << " " << i;
@@ -230,7 +239,8 @@ TEST_P(Ops, NothingHidesANaN) {
   EXPECT_FALSE(std::isnan(out[4]));
   softcap(c, x.data(), 20, 30.0F);
   EXPECT_TRUE(std::isnan(x[3]));
-  for (const tensor::DType type : {tensor::DType::f32, tensor::DType::bf16, tensor::DType::q8_0, tensor::DType::q4_0, tensor::DType::q6_k}) {
+  for (const tensor::DType type :
+       {tensor::DType::f32, tensor::DType::bf16, tensor::DType::q8_0, tensor::DType::q4_0, tensor::DType::q6_k}) {
     const RandomMatrix w(type, 3, 256, 1);
     const auto packed = pack(c.table(), w.view);
     ASSERT_TRUE(packed);
@@ -241,7 +251,8 @@ TEST_P(Ops, NothingHidesANaN) {
         std::vector<float> y(3);
         const MatmulTarget target{&*packed, y.data(), 0};
         matmul(c, row.data(), 1, {&target, 1});
-        EXPECT_FALSE(std::isfinite(y[0]) && std::isfinite(y[1]) && std::isfinite(y[2])) << tensor::info(type).name << " at " << at;
+        EXPECT_FALSE(std::isfinite(y[0]) && std::isfinite(y[1]) && std::isfinite(y[2]))
+            << tensor::info(type).name << " at " << at;
       }
     }
   }
@@ -255,13 +266,18 @@ struct AttentionCase {
 TEST_P(Ops, AttentionEqualsTheFormulaForAnyRangeOfARing) {
   base::ThreadPool one(1);
   const Context c = context(pool_), single = context(one);
-  for (const AttentionCase& a : {AttentionCase{4, 2, 16, 32, 32, 3}, {8, 1, 256, 96, 150, 4}, {8, 8, 64, 64, 100, 2},
-                                 {6, 3, 512, 64, 64, 1}, {2, 1, 10, 32, 45, 5}, {16, 2, 72, 128, 128, 7}}) {
+  for (const AttentionCase& a : {AttentionCase{4, 2, 16, 32, 32, 3},
+                                 {8, 1, 256, 96, 150, 4},
+                                 {8, 8, 64, 64, 100, 2},
+                                 {6, 3, 512, 64, 64, 1},
+                                 {2, 1, 10, 32, 45, 5},
+                                 {16, 2, 72, 128, 128, 7}}) {
     for (const tensor::DType type : {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16}) {
       const std::int64_t bytes = tensor::info(type).block_bytes, half = a.kv_heads * a.slots * a.dim * bytes;
       std::vector<std::byte> memory(static_cast<std::size_t>(2 * half));
       KvView cache{type, memory.data(), memory.data() + half, a.slots, a.slots * a.dim, a.kv_heads, a.dim};
-      const auto k = random_floats(a.stored * a.kv_heads * a.dim, 1), v = random_floats(a.stored * a.kv_heads * a.dim, 2);
+      const auto k = random_floats(a.stored * a.kv_heads * a.dim, 1),
+                 v = random_floats(a.stored * a.kv_heads * a.dim, 2);
       const std::int64_t width = a.kv_heads * a.dim;
       for (std::int64_t p = 0; p < a.stored; p += 13) {
         kv_store(c, cache, k.data() + p * width, v.data() + p * width, std::min<std::int64_t>(13, a.stored - p), p);
@@ -277,7 +293,8 @@ TEST_P(Ops, AttentionEqualsTheFormulaForAnyRangeOfARing) {
       for (std::int64_t t = 0; t < a.tokens; ++t) {
         const std::int64_t oldest = std::max<std::int64_t>(0, a.stored - a.slots);
         begin.push_back(oldest + static_cast<std::int64_t>(random() % static_cast<unsigned>(a.stored - oldest)));
-        end.push_back(begin.back() + 1 + static_cast<std::int64_t>(random() % static_cast<unsigned>(a.stored - begin.back())));
+        end.push_back(begin.back() + 1 +
+                      static_cast<std::int64_t>(random() % static_cast<unsigned>(a.stored - begin.back())));
       }
       std::vector<float> out(q.size()), alone(q.size());
       const float scale = 0.3F;
@@ -293,7 +310,8 @@ TEST_P(Ops, AttentionEqualsTheFormulaForAnyRangeOfARing) {
           double top = -INFINITY, sum = 0;
           for (std::int64_t p = begin[static_cast<std::size_t>(t)]; p < end[static_cast<std::size_t>(t)]; ++p) {
             double s = 0;
-            for (std::int64_t i = 0; i < a.dim; ++i) s += static_cast<double>(q[static_cast<std::size_t>(row + i)]) * static_cast<double>(stored(k, p, kv, i));
+            for (std::int64_t i = 0; i < a.dim; ++i)
+              s += static_cast<double>(q[static_cast<std::size_t>(row + i)]) * static_cast<double>(stored(k, p, kv, i));
             weight.push_back(s * static_cast<double>(scale));
             top = std::max(top, weight.back());
           }
@@ -301,7 +319,9 @@ TEST_P(Ops, AttentionEqualsTheFormulaForAnyRangeOfARing) {
           for (std::size_t j = 0; j < weight.size(); ++j) {
             for (std::int64_t i = 0; i < a.dim; ++i) {
               expected[static_cast<std::size_t>(row + i)] +=
-                  weight[j] / sum * static_cast<double>(stored(v, begin[static_cast<std::size_t>(t)] + static_cast<std::int64_t>(j), kv, i));
+                  weight[j] / sum *
+                  static_cast<double>(
+                      stored(v, begin[static_cast<std::size_t>(t)] + static_cast<std::int64_t>(j), kv, i));
             }
           }
         }

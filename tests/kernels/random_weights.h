@@ -27,8 +27,10 @@ struct RandomMatrix {
         const float value = normal(random);
         const std::uint16_t half = dtype == tensor::DType::f16 ? tensor::f32_to_f16(value) : tensor::f32_to_bf16(value);
         std::byte* at = bytes.data() + i * info.block_bytes;
-        if (info.block_bytes == 4) std::memcpy(at, &value, 4);
-        else std::memcpy(at, &half, 2);
+        if (info.block_bytes == 4)
+          std::memcpy(at, &value, 4);
+        else
+          std::memcpy(at, &half, 2);
       }
     } else {
       // Random codes under small positive half-precision scales; every even offset may be a scale, so all words get the
@@ -41,15 +43,27 @@ struct RandomMatrix {
       const std::int64_t blocks = rows * columns / info.block_elements;
       for (std::int64_t b = 0; b < blocks; ++b) {
         switch (dtype) {
-          case tensor::DType::q2_k: half_at(b, 80), half_at(b, 82); break;
-          case tensor::DType::q3_k: half_at(b, 108); break;
+          case tensor::DType::q2_k:
+            half_at(b, 80), half_at(b, 82);
+            break;
+          case tensor::DType::q3_k:
+            half_at(b, 108);
+            break;
           case tensor::DType::q4_k:
           case tensor::DType::q5_k:
           case tensor::DType::q4_1:
-          case tensor::DType::q5_1: half_at(b, 0), half_at(b, 2); break;
-          case tensor::DType::q6_k: half_at(b, 208); break;
-          case tensor::DType::mxfp4: bytes[static_cast<std::size_t>(b * info.block_bytes)] = static_cast<std::byte>(120 + random() % 8); break;
-          default: half_at(b, 0); break;
+          case tensor::DType::q5_1:
+            half_at(b, 0), half_at(b, 2);
+            break;
+          case tensor::DType::q6_k:
+            half_at(b, 208);
+            break;
+          case tensor::DType::mxfp4:
+            bytes[static_cast<std::size_t>(b * info.block_bytes)] = static_cast<std::byte>(120 + random() % 8);
+            break;
+          default:
+            half_at(b, 0);
+            break;
         }
       }
     }

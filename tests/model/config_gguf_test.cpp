@@ -150,8 +150,10 @@ TEST_F(GgufConfig, EveryWrongKeyIsNamed) {
     ErrorCode code = ErrorCode::bad_file;
   };
   const Case cases[] = {
-      {"general.architecture is \"llama\"; expected gemma4 or gemma3", [](Entries& e) { e.text("general.architecture", "llama"); }, ErrorCode::unsupported},
-      {"general.architecture is \"gemma2\"", [](Entries& e) { e.text("general.architecture", "gemma2"); }, ErrorCode::unsupported},
+      {"general.architecture is \"llama\"; expected gemma4 or gemma3",
+       [](Entries& e) { e.text("general.architecture", "llama"); }, ErrorCode::unsupported},
+      {"general.architecture is \"gemma2\"", [](Entries& e) { e.text("general.architecture", "gemma2"); },
+       ErrorCode::unsupported},
       {"general.architecture is \"\"", [](Entries& e) { e.erase("general.architecture"); }, ErrorCode::unsupported},
       {"general.architecture", [](Entries& e) { e.u32("general.architecture", 4); }},
       {"gemma4.block_count is missing", [](Entries& e) { e.erase("gemma4.block_count"); }},
@@ -163,19 +165,22 @@ TEST_F(GgufConfig, EveryWrongKeyIsNamed) {
       {"gemma4.block_count", [](Entries& e) { e.text("gemma4.block_count", "3"); }},
       {"gemma4.block_count", [](Entries& e) { e.i32s("gemma4.block_count", {3}); }},
       {"gemma4.embedding_length is missing", [](Entries& e) { e.erase("gemma4.embedding_length"); }},
-      {"token_embd.weight has shape [4, 16]; expected [vocab_size, 32]", [](Entries& e) { e.u32("gemma4.embedding_length", 32); }},
+      {"token_embd.weight has shape [4, 16]; expected [vocab_size, 32]",
+       [](Entries& e) { e.u32("gemma4.embedding_length", 32); }},
       {"gemma4.embedding_length is -16", [](Entries& e) { e.i32("gemma4.embedding_length", -16); }},
       {"gemma4.context_length is 0", [](Entries& e) { e.u32("gemma4.context_length", 0); }},
       {"gemma4.context_length is 4294967295", [](Entries& e) { e.u32("gemma4.context_length", ~0U); }},
       {"head_count is 0", [](Entries& e) { e.u32("gemma4.attention.head_count", 0); }},
-      {"head_count_kv has 2 entries; expected block_count = 3", [](Entries& e) { e.i32s("gemma4.attention.head_count_kv", {2, 2}); }},
+      {"head_count_kv has 2 entries; expected block_count = 3",
+       [](Entries& e) { e.i32s("gemma4.attention.head_count_kv", {2, 2}); }},
       {"head_count_kv is -1", [](Entries& e) { e.i32s("gemma4.attention.head_count_kv", {2, -1, 2}); }},
       {"head_count_kv", [](Entries& e) { e.bools("gemma4.attention.head_count_kv", std::string("\1\0\1", 3)); }},
       {"feed_forward_length is missing", [](Entries& e) { e.erase("gemma4.feed_forward_length"); }},
       {"key_length is 0", [](Entries& e) { e.u32("gemma4.attention.key_length", 0); }},
       {"sliding_window is missing", [](Entries& e) { e.erase("gemma4.attention.sliding_window"); }},
       {"sliding_window is -8", [](Entries& e) { e.i32("gemma4.attention.sliding_window", -8); }},
-      {"sliding_window_pattern has 2 entries", [](Entries& e) { e.bools("gemma4.attention.sliding_window_pattern", std::string("\1\0", 2)); }},
+      {"sliding_window_pattern has 2 entries",
+       [](Entries& e) { e.bools("gemma4.attention.sliding_window_pattern", std::string("\1\0", 2)); }},
       {"sliding_window_pattern is missing", [](Entries& e) { e.erase("gemma4.attention.sliding_window_pattern"); }},
       {"sliding_window_pattern is 0", [](Entries& e) { e.u32("gemma4.attention.sliding_window_pattern", 0); }},
       {"shared_kv_layers is 4", [](Entries& e) { e.u32("gemma4.attention.shared_kv_layers", 4); }},
@@ -192,7 +197,8 @@ TEST_F(GgufConfig, EveryWrongKeyIsNamed) {
     const auto config = read(entries);
     ASSERT_FALSE(config) << c.names;
     EXPECT_EQ(config.error().code, c.code) << config.error().message;
-    EXPECT_NE(config.error().message.find(c.names), std::string::npos) << config.error().message << "\nexpected: " << c.names;
+    EXPECT_NE(config.error().message.find(c.names), std::string::npos)
+        << config.error().message << "\nexpected: " << c.names;
     EXPECT_NE(config.error().message.find("m.gguf"), std::string::npos) << config.error().message;
   }
 }

@@ -21,7 +21,8 @@ class ConfigTest : public testing::Test {
  protected:
   ConfigTest() : path_(std::filesystem::temp_directory_path() / ("carat-config-" + std::to_string(getpid()))) {
     std::filesystem::create_directories(path_);
-    const std::string header = R"({"model.language_model.embed_tokens.weight":{"dtype":"F32","shape":[4,2],"data_offsets":[0,32]}})";
+    const std::string header =
+        R"({"model.language_model.embed_tokens.weight":{"dtype":"F32","shape":[4,2],"data_offsets":[0,32]}})";
     std::ofstream out(path_ / "model.safetensors", std::ios::binary);
     const std::uint64_t size = header.size();
     out.write(reinterpret_cast<const char*>(&size), 8);
@@ -92,7 +93,8 @@ TEST_F(ConfigTest, GlobalKeyValueHeadsCountOnlyWhereKeysAreValues) {
   EXPECT_EQ(config->layers[2].num_key_value_heads, 1);
   EXPECT_TRUE(config->layers[2].attention_k_eq_v);
   EXPECT_FALSE(config->layers[1].attention_k_eq_v);
-  json["text_config"]["per_layer_config"] = Json::parse(R"({"2":{"head_dim":8,"num_key_value_heads":4},"5":{"head_dim":8,"num_key_value_heads":4}})");
+  json["text_config"]["per_layer_config"] =
+      Json::parse(R"({"2":{"head_dim":8,"num_key_value_heads":4},"5":{"head_dim":8,"num_key_value_heads":4}})");
   config = read(json);
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->layers[2].num_key_value_heads, 4);
@@ -149,18 +151,33 @@ TEST_F(ConfigTest, EveryWrongFieldIsNamed) {
       {"none stands before", [](Json& t) { t["num_kv_shared_layers"] = 4; }},
       {"head_dim", [](Json& t) { t["head_dim"] = 15; }},
       {"key-value heads", [](Json& t) { t["num_attention_heads"] = 5; }},
-      {"heads differ", [](Json& t) { t["per_layer_config"] = Json::parse(R"({"2":{"head_dim":32},"5":{"head_dim":16}})"); }},
-      {"per_layer_config.2", [](Json& t) { t["per_layer_config"] = Json::parse(R"({"2":{"color":1}})"); }, ErrorCode::unsupported},
+      {"heads differ",
+       [](Json& t) { t["per_layer_config"] = Json::parse(R"({"2":{"head_dim":32},"5":{"head_dim":16}})"); }},
+      {"per_layer_config.2", [](Json& t) { t["per_layer_config"] = Json::parse(R"({"2":{"color":1}})"); },
+       ErrorCode::unsupported},
       {"per_layer_config", [](Json& t) { t["per_layer_config"] = 5; }},
-      {"top_k_experts", [](Json& t) { t["enable_moe_block"] = true, t["num_experts"] = 4, t["top_k_experts"] = 5, t["moe_intermediate_size"] = 8; }},
+      {"top_k_experts",
+       [](Json& t) {
+         t["enable_moe_block"] = true, t["num_experts"] = 4, t["top_k_experts"] = 5, t["moe_intermediate_size"] = 8;
+       }},
       {"num_experts is missing", [](Json& t) { t["enable_moe_block"] = true; }},
-      {"yarn", [](Json& t) { t["rope_parameters"]["full_attention"] = Json::parse(R"({"rope_type":"yarn","rope_theta":1e6})"); }, ErrorCode::unsupported},
-      {"partial_rotary_factor", [](Json& t) { t["rope_parameters"]["full_attention"] = Json::parse(R"({"rope_type":"proportional","partial_rotary_factor":2})"); }},
-      {"rope_theta", [](Json& t) { t["rope_parameters"]["sliding_attention"] = Json::parse(R"({"rope_theta":"big"})"); }},
+      {"yarn",
+       [](Json& t) {
+         t["rope_parameters"]["full_attention"] = Json::parse(R"({"rope_type":"yarn","rope_theta":1e6})");
+       },
+       ErrorCode::unsupported},
+      {"partial_rotary_factor",
+       [](Json& t) {
+         t["rope_parameters"]["full_attention"] =
+             Json::parse(R"({"rope_type":"proportional","partial_rotary_factor":2})");
+       }},
+      {"rope_theta",
+       [](Json& t) { t["rope_parameters"]["sliding_attention"] = Json::parse(R"({"rope_theta":"big"})"); }},
       {"theta", [](Json& t) { t["rope_parameters"]["sliding_attention"] = Json::parse(R"({"rope_theta":-1})"); }},
       {"gelu_pytorch_tanh", [](Json& t) { t["hidden_activation"] = "relu"; }, ErrorCode::unsupported},
       {"attention_bias", [](Json& t) { t["attention_bias"] = true; }, ErrorCode::unsupported},
-      {"use_bidirectional_attention", [](Json& t) { t["use_bidirectional_attention"] = "all"; }, ErrorCode::unsupported},
+      {"use_bidirectional_attention", [](Json& t) { t["use_bidirectional_attention"] = "all"; },
+       ErrorCode::unsupported},
       {"rms_norm_eps", [](Json& t) { t["rms_norm_eps"] = 0; }},
       {"final_logit_softcapping", [](Json& t) { t["final_logit_softcapping"] = -30; }},
       {"max_position_embeddings", [](Json& t) { t["max_position_embeddings"] = 0; }},
@@ -179,13 +196,14 @@ TEST_F(ConfigTest, EveryWrongFieldIsNamed) {
 
 // Whatever stands in a field, reading gives a configuration or an error, never an exception.
 TEST_F(ConfigTest, AnyValueInAnyFieldIsReadOrRefused) {
-  const Json values = Json::parse(R"([null,true,"","x",-1,0,1,9223372036854775807,18446744073709551615,1.5,1e300,[],[null],{},{"a":1},
+  const Json values =
+      Json::parse(R"([null,true,"","x",-1,0,1,9223372036854775807,18446744073709551615,1.5,1e300,[],[null],{},{"a":1},
       [[]],{"full_attention":3,"sliding_attention":{"rope_theta":1e4}},{"full_attention":{"rope_type":3}},{"0":{}},{"5":[]}])");
   Json four = gemma4()["text_config"], three = gemma3();
-  for (const char* key : {"rope_parameters", "per_layer_config", "rope_scaling", "enable_moe_block", "num_experts", "top_k_experts",
-                          "moe_intermediate_size", "attention_k_eq_v", "num_global_key_value_heads", "rms_norm_eps",
-                          "use_bidirectional_attention", "hidden_activation", "attention_bias", "sliding_window_pattern",
-                          "attn_logit_softcapping", "layer_types", "tie_word_embeddings"}) {
+  for (const char* key : {"rope_parameters", "per_layer_config", "rope_scaling", "enable_moe_block", "num_experts",
+                          "top_k_experts", "moe_intermediate_size", "attention_k_eq_v", "num_global_key_value_heads",
+                          "rms_norm_eps", "use_bidirectional_attention", "hidden_activation", "attention_bias",
+                          "sliding_window_pattern", "attn_logit_softcapping", "layer_types", "tie_word_embeddings"}) {
     if (!four.contains(key)) four[key] = nullptr;
     if (!three.contains(key)) three[key] = nullptr;
   }

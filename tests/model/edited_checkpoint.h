@@ -21,7 +21,8 @@ class EditedCheckpoint {
   explicit EditedCheckpoint(const std::filesystem::path& from) {
     for (const auto& entry : std::filesystem::directory_iterator(from)) {
       const auto name = entry.path().filename();
-      if (name.extension() == ".json" || name.extension() == ".jinja") std::filesystem::copy_file(entry.path(), dir_ / name.string());
+      if (name.extension() == ".json" || name.extension() == ".jinja")
+        std::filesystem::copy_file(entry.path(), dir_ / name.string());
     }
     std::ifstream in(from / "model.safetensors", std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(in), {}};

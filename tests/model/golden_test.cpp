@@ -49,9 +49,9 @@ TEST_P(Golden, EveryLayerEqualsTheReference) {
     // embedding, per-layer inputs where there are any, every layer, norm, logits: nothing of the golden file left out
     // but the ids and the continuation.
     std::size_t named = 0;
-    for (const auto& tensor : golden_.tensors()) named += tensor.name == "embedding" || tensor.name == "per_layer_inputs" ||
-                                                          tensor.name == "norm" || tensor.name == "logits" ||
-                                                          tensor.name.starts_with("layer.");
+    for (const auto& tensor : golden_.tensors())
+      named += tensor.name == "embedding" || tensor.name == "per_layer_inputs" || tensor.name == "norm" ||
+               tensor.name == "logits" || tensor.name.starts_with("layer.");
     EXPECT_EQ(compared, named);
     EXPECT_GE(compared, 3 + model.config().layers.size());
   }
@@ -99,7 +99,8 @@ TEST_P(Golden, RowsNobodyAsksForMayStopEarly) {
   // No logits at all, then one token more.
   model::KvCache cache = model.cache(count, count);
   EXPECT_TRUE(model.run(cache, std::span(ids_).first(ids_.size() - 1), count - 1).empty());
-  EXPECT_EQ(model.run(cache, std::span(ids_).last(1), 0), std::vector<float>(whole.end() - static_cast<std::ptrdiff_t>(vocab), whole.end()));
+  EXPECT_EQ(model.run(cache, std::span(ids_).last(1), 0),
+            std::vector<float>(whole.end() - static_cast<std::ptrdiff_t>(vocab), whole.end()));
 }
 
 TEST_P(Golden, ThreadsAndNeighboursDoNotChangeARow) {
@@ -177,7 +178,8 @@ TEST_P(Golden, CachesGoBackAndForth) {
   cache.restore(snapshot);
   ASSERT_TRUE(cache.can_truncate(snapshot.floor));
   cache.truncate(snapshot.floor);
-  EXPECT_EQ(model.run(cache, std::span(text).subspan(static_cast<std::size_t>(snapshot.floor), 1), 0), expected(snapshot.floor));
+  EXPECT_EQ(model.run(cache, std::span(text).subspan(static_cast<std::size_t>(snapshot.floor), 1), 0),
+            expected(snapshot.floor));
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, testing::ValuesIn(golden_cases()), case_name);

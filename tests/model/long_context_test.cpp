@@ -1,6 +1,6 @@
-// Contexts of 131072 and 262144 tokens on a tiny model with a shrunken window: positions are right to the last one, sliding
-// layers keep their rings, and a prompt's cut does not matter. Only the last layers attend to everything, and only for rows
-// whose logits are wanted, so that the time is linear in the length.
+// Contexts of 131072 and 262144 tokens on a tiny model with a shrunken window: positions are right to the last one,
+// sliding layers keep their rings, and a prompt's cut does not matter. Only the last layers attend to everything, and
+// only for rows whose logits are wanted, so that the time is linear in the length.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -20,19 +20,21 @@ using model::TokenId;
 
 constexpr std::int64_t kWindow = 16, kVocab = 48, kHidden = 16;
 
-/// Writes random weights: a sliding and a full layer that own their keys, then, when `shared`, one more of each that reads
-/// them. `blind`: full layers add nothing to the stream, which leaves what the windows see.
+/// Writes random weights: a sliding and a full layer that own their keys, then, when `shared`, one more of each that
+/// reads them. `blind`: full layers add nothing to the stream, which leaves what the windows see.
 class LongModel {
  public:
   LongModel(std::int64_t context, bool shared, bool blind) {
     const int layers = shared ? 4 : 2;
-    Json config = Json::parse(R"({"model_type":"gemma4_text","hidden_size":16,"intermediate_size":16,"num_attention_heads":2,
+    Json config =
+        Json::parse(R"({"model_type":"gemma4_text","hidden_size":16,"intermediate_size":16,"num_attention_heads":2,
         "num_key_value_heads":1,"head_dim":8,"global_head_dim":16,"final_logit_softcapping":0.0,"vocab_size":48})");
     config["max_position_embeddings"] = context;
     config["sliding_window"] = kWindow;
     config["num_hidden_layers"] = layers;
     config["num_kv_shared_layers"] = layers - 2;
-    for (int i = 0; i < layers; ++i) config["layer_types"].push_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
+    for (int i = 0; i < layers; ++i)
+      config["layer_types"].push_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
     dir_.write("config.json", config.dump());
 
     tensor("embed_tokens.weight", {kVocab, kHidden}, 1);
@@ -40,7 +42,8 @@ class LongModel {
     for (int i = 0; i < layers; ++i) {
       const std::int64_t dim = i % 2 == 0 ? 8 : 16;
       const std::string l = "layers." + std::to_string(i) + ".";
-      for (const char* norm : {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"}) {
+      for (const char* norm :
+           {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"}) {
         tensor(l + norm + ".weight", {kHidden}, 0.3F, 1);
       }
       tensor(l + "self_attn.q_proj.weight", {2 * dim, kHidden}, 0.5F);
@@ -51,7 +54,8 @@ class LongModel {
         tensor(l + "self_attn.v_proj.weight", {dim, kHidden}, 0.5F);
         tensor(l + "self_attn.k_norm.weight", {dim}, 0.1F, 1);
       }
-      for (const char* mlp : {"gate_proj", "up_proj", "down_proj"}) tensor(l + "mlp." + mlp + ".weight", {16, 16}, 0.5F);
+      for (const char* mlp : {"gate_proj", "up_proj", "down_proj"})
+        tensor(l + "mlp." + mlp + ".weight", {16, 16}, 0.5F);
       tensor(l + "layer_scalar", {1}, 0.1F, 1);
     }
     dir_.write("model.safetensors", tests::safetensors(header_.dump(), data_));
@@ -68,7 +72,8 @@ class LongModel {
     for (std::int64_t i = 0; i < elements; ++i) {
       data_ += tests::raw(mean + spread * (static_cast<float>(random_() % 2001) / 1000.0F - 1));
     }
-    header_["model." + name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", Json::array({begin, data_.size()})}};
+    header_["model." + name] = {
+        {"dtype", "F32"}, {"shape", shape}, {"data_offsets", Json::array({begin, data_.size()})}};
   }
 
   tests::TempDir dir_;
@@ -144,7 +149,8 @@ TEST_P(LongContext, WindowsSeeTheirOwnPositions) {
     const std::int64_t slot = position % view.slots;
     std::vector<float> key;
     for (std::int64_t i = 0; i < view.head_dim; ++i) {
-      key.push_back(reinterpret_cast<const float*>(view.keys)[(slot / kernels::kKvBlock * view.head_dim + i) * kernels::kKvBlock + slot % kernels::kKvBlock]);
+      key.push_back(reinterpret_cast<const float*>(
+          view.keys)[(slot / kernels::kKvBlock * view.head_dim + i) * kernels::kKvBlock + slot % kernels::kKvBlock]);
     }
     return key;
   };
@@ -196,7 +202,8 @@ TEST_P(LongContext, RingsStayAsSmallAsTheirWindow) {
   // Where later layers read the ring, it holds a whole chunk beyond the window.
   EXPECT_LE(plan.layers[0].slots, kWindow + (GetParam().shared ? kChunk : kernels::kKvBlock) + kernels::kKvBlock);
   EXPECT_EQ(plan.layers[1].bytes, 2 * length() * 16 * 4);
-  EXPECT_EQ(model::kv_bytes(model->config(), plan, tensor::DType::f32, length()), plan.layers[0].bytes + plan.layers[1].bytes);
+  EXPECT_EQ(model::kv_bytes(model->config(), plan, tensor::DType::f32, length()),
+            plan.layers[0].bytes + plan.layers[1].bytes);
   model::KvCache cache = model->cache(length(), kChunk);
   EXPECT_EQ(cache.plan().layers[0].bytes, plan.layers[0].bytes);
   EXPECT_EQ(cache.view(0).slots, plan.layers[0].slots);

@@ -47,7 +47,8 @@ TEST_P(Rope, FrequenciesAreTheReferencesToTheLastPlace) {
   ASSERT_EQ(ours.size(), static_cast<std::size_t>(GetParam().spec.rotated_pairs));
   ASSERT_GE(frequencies_.size(), ours.size());
   for (std::size_t i = 0; i < ours.size(); ++i) {
-    EXPECT_LE(std::abs(ours[i] - frequencies_[i]), std::nextafter(frequencies_[i], 2.0F) - frequencies_[i]) << "pair " << i;
+    EXPECT_LE(std::abs(ours[i] - frequencies_[i]), std::nextafter(frequencies_[i], 2.0F) - frequencies_[i])
+        << "pair " << i;
   }
   for (std::size_t i = ours.size(); i < frequencies_.size(); ++i) EXPECT_EQ(frequencies_[i], 0.0F) << "pair " << i;
 }
@@ -61,7 +62,8 @@ TEST_P(Rope, TablesOfTheReferencesFrequenciesAreItsTables) {
   ASSERT_EQ(cos.size(), cos_.size());
   for (std::size_t i = 0; i < cos.size(); ++i) {
     const auto where = [&] {
-      return "position " + std::to_string(positions_[i / frequencies_.size()]) + " pair " + std::to_string(i % frequencies_.size());
+      return "position " + std::to_string(positions_[i / frequencies_.size()]) + " pair " +
+             std::to_string(i % frequencies_.size());
     };
     EXPECT_NEAR(cos[i], cos_[i], kRounding) << where();
     EXPECT_NEAR(sin[i], sin_[i], kRounding) << where();
@@ -80,8 +82,10 @@ TEST_P(Rope, TablesOfOurFrequenciesStayWithinTheirLastPlace) {
       const float angle = static_cast<float>(positions_[t]) * frequencies_[i];
       const float moved = std::abs(static_cast<float>(positions_[t]) * ours[i] - angle);
       EXPECT_LE(moved, 1.25e-7F * angle);
-      EXPECT_NEAR(cos[t * pairs + i], cos_[t * all + i], kRounding + moved) << "position " << positions_[t] << " pair " << i;
-      EXPECT_NEAR(sin[t * pairs + i], sin_[t * all + i], kRounding + moved) << "position " << positions_[t] << " pair " << i;
+      EXPECT_NEAR(cos[t * pairs + i], cos_[t * all + i], kRounding + moved)
+          << "position " << positions_[t] << " pair " << i;
+      EXPECT_NEAR(sin[t * pairs + i], sin_[t * all + i], kRounding + moved)
+          << "position " << positions_[t] << " pair " << i;
     }
   }
 }

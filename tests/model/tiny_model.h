@@ -22,9 +22,9 @@ namespace carat::test {
 
 /// Every checkpoint with a golden file: Hugging Face directories and the GGUF files beside them.
 struct GoldenCase {
-  std::string name;               ///< for messages
-  std::filesystem::path model;    ///< directory or .gguf file
-  std::filesystem::path golden;   ///< golden.safetensors
+  std::string name;              ///< for messages
+  std::filesystem::path model;   ///< directory or .gguf file
+  std::filesystem::path golden;  ///< golden.safetensors
 };
 
 inline std::vector<GoldenCase> golden_cases() {
@@ -36,7 +36,8 @@ inline std::vector<GoldenCase> golden_cases() {
       out.push_back({entry.path().filename().string(), entry.path(), golden});
     }
     for (const auto& file : std::filesystem::directory_iterator(entry.path())) {
-      if (file.path().extension() != ".gguf" || file.path().filename().string().find("-of-") != std::string::npos) continue;
+      if (file.path().extension() != ".gguf" || file.path().filename().string().find("-of-") != std::string::npos)
+        continue;
       out.push_back({entry.path().filename().string() + "/" + file.path().filename().string(), file.path(), golden});
     }
   }
@@ -104,7 +105,8 @@ class TinyModel {
     model::KvCache kv = cache(count, std::min(chunk, count), type);
     std::vector<float> out;
     for (std::int64_t i = 0; i < count; i += chunk) {
-      const auto part = tokens.subspan(static_cast<std::size_t>(i), static_cast<std::size_t>(std::min(chunk, count - i)));
+      const auto part =
+          tokens.subspan(static_cast<std::size_t>(i), static_cast<std::size_t>(std::min(chunk, count - i)));
       const auto rows = run(kv, part, 0);
       out.insert(out.end(), rows.begin(), rows.end());
     }

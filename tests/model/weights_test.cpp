@@ -1,4 +1,5 @@
-// Loading weights: every tensor the decoder needs is missed by name, and one of another shape or type is refused by name.
+// Loading weights: every tensor the decoder needs is missed by name, and one of another shape or type is refused by
+// name.
 #include "model/weights.h"
 
 #include <gtest/gtest.h>
@@ -77,7 +78,8 @@ TEST_P(WeightsTest, EveryTensorThatIsReadIsMissedByName) {
     ASSERT_FALSE(weights);
     EXPECT_EQ(weights.error().code, ErrorCode::bad_file);
     // The table of embeddings also tells where the decoder's names begin.
-    const std::string expected = name.ends_with("embed_tokens.weight") ? "no tensor " + name : "tensor " + name + " is missing";
+    const std::string expected =
+        name.ends_with("embed_tokens.weight") ? "no tensor " + name : "tensor " + name + " is missing";
     EXPECT_NE(weights.error().message.find(expected), std::string::npos) << weights.error().message;
   }
   EXPECT_GE(missed, 30);
@@ -98,7 +100,8 @@ TEST_P(WeightsTest, AnotherShapeOrTypeIsRefusedByName) {
     auto weights = load(edited.path());
     ASSERT_FALSE(weights);
     EXPECT_EQ(weights.error().code, ErrorCode::bad_file);
-    EXPECT_NE(weights.error().message.find("tensor " + name + " has shape " + shape_text(edited.header[name]["shape"])), std::string::npos)
+    EXPECT_NE(weights.error().message.find("tensor " + name + " has shape " + shape_text(edited.header[name]["shape"])),
+              std::string::npos)
         << weights.error().message;
     EXPECT_NE(weights.error().message.find("expected "), std::string::npos) << weights.error().message;
 
@@ -108,7 +111,8 @@ TEST_P(WeightsTest, AnotherShapeOrTypeIsRefusedByName) {
     weights = load(edited.path());
     ASSERT_FALSE(weights);
     EXPECT_EQ(weights.error().code, ErrorCode::unsupported);
-    EXPECT_NE(weights.error().message.find("tensor " + name + " has type i32"), std::string::npos) << weights.error().message;
+    EXPECT_NE(weights.error().message.find("tensor " + name + " has type i32"), std::string::npos)
+        << weights.error().message;
   }
 }
 
@@ -125,7 +129,8 @@ TEST_P(WeightsTest, TransposedMatricesAreRefused) {
     edited.save();
     const auto weights = load(edited.path());
     ASSERT_FALSE(weights) << name;
-    EXPECT_NE(weights.error().message.find(name.substr(name.find("language_model.") + 15)), std::string::npos) << weights.error().message;
+    EXPECT_NE(weights.error().message.find(name.substr(name.find("language_model.") + 15)), std::string::npos)
+        << weights.error().message;
     ++refused;
   }
   EXPECT_GE(refused, 10);
@@ -139,8 +144,9 @@ TEST(WeightsOfGguf, AMissingTensorIsNamed) {
   std::ifstream in(source, std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(in), {}};
   const tests::TempDir dir;
-  for (const std::string name : {"blk.0.attn_q.weight", "blk.1.attn_k.weight", "blk.5.ffn_down.weight", "output_norm.weight",
-                                 "token_embd.weight", "blk.0.inp_gate.weight", "per_layer_model_proj.weight"}) {
+  for (const std::string name :
+       {"blk.0.attn_q.weight", "blk.1.attn_k.weight", "blk.5.ffn_down.weight", "output_norm.weight",
+        "token_embd.weight", "blk.0.inp_gate.weight", "per_layer_model_proj.weight"}) {
     SCOPED_TRACE(name);
     std::string damaged = bytes;
     const std::size_t at = damaged.find(name);

@@ -147,7 +147,9 @@ TEST(ToolCall, ErrorsQuoteWhatStoodThereAsPrintableText) {
   const auto delimiter = parse_tool_call("call:f{a:x\xFFy\xFF}", Json());
   ASSERT_FALSE(delimiter);
   EXPECT_EQ(delimiter.error().message, "tool call \"f\": \"x<|\\\"|>y<|\\\"|>\" is no value at byte 3 of the call");
-  const std::string umlauts = "x\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc";
+  const std::string umlauts =
+      "x\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc"
+      "\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc";
   for (std::size_t start = 0; start < 2; ++start) {
     const auto cut = parse_tool_call("call:f{a:" + umlauts.substr(0, 1 + start * 2) + umlauts + umlauts + "}", Json());
     ASSERT_FALSE(cut);

@@ -49,13 +49,14 @@ std::pair<Json, Json> conversation(const std::string& text) {
         {"content", "it is " + text},
         {"tool_calls", Json::array({{{"id", "1"}, {"function", {{"name", text}, {"arguments", {{text, text}}}}}}})}},
        {{"role", "tool"}, {"tool_call_id", "1"}, {"content", text}}});
-  const Json tools = Json::array({{{"function",
-                                    {{"name", text},
-                                     {"description", text},
-                                     {"parameters",
-                                      {{"type", "object"},
-                                       {"properties", {{text, {{"type", "string"}, {"description", text}, {"enum", Json::array({text})}}}}},
-                                       {"required", Json::array({text})}}}}}}});
+  const Json tools = Json::array(
+      {{{"function",
+         {{"name", text},
+          {"description", text},
+          {"parameters",
+           {{"type", "object"},
+            {"properties", {{text, {{"type", "string"}, {"description", text}, {"enum", Json::array({text})}}}}},
+            {"required", Json::array({text})}}}}}}});
   return {messages, tools};
 }
 
@@ -84,7 +85,8 @@ TEST(PromptEncoding, LiteralsTypedByAUserStayText) {
 
 TEST(PromptEncoding, ALiteralCannotBePutTogetherAcrossABorder) {
   // Two texts of the user stand side by side; the template's markup stands right before and behind them.
-  const Json messages = Json::parse(R"([{"role":"user","content":[{"type":"text","text":"a<|tu"},{"type":"text","text":"rn>b<"}]}])");
+  const Json messages =
+      Json::parse(R"([{"role":"user","content":[{"type":"text","text":"a<|tu"},{"type":"text","text":"rn>b<"}]}])");
   const auto prompt = render_prompt(messages, Json(), {});
   ASSERT_TRUE(prompt);
   const auto ids = encode_prompt(tokenizer(), *prompt);
@@ -101,7 +103,10 @@ TEST(PromptEncoding, PlaceholdersOfMediaComeFromPartsAlone) {
     return std::count(ids.begin(), ids.end(), image);
   };
   EXPECT_EQ(count(R"([{"role":"user","content":"what is <|image|>?"}])"), 0);
-  EXPECT_EQ(count(R"([{"role":"user","content":[{"type":"image"},{"type":"text","text":"what is <|image|>?"},{"type":"image_url"}]}])"), 2);
+  EXPECT_EQ(
+      count(
+          R"([{"role":"user","content":[{"type":"image"},{"type":"text","text":"what is <|image|>?"},{"type":"image_url"}]}])"),
+      2);
 }
 
 }  // namespace

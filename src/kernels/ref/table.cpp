@@ -1,5 +1,5 @@
-// The portable table: plain compiler vectors with the baseline flags of the target. Quantised weights are decoded to f32
-// and multiplied with unrounded activations, which makes it the oracle of the integer kernels.
+// The portable table: plain compiler vectors with the baseline flags of the target. Quantised weights are decoded to
+// f32 and multiplied with unrounded activations, which makes it the oracle of the integer kernels.
 #include "kernels/vector_rows.h"
 
 namespace carat::kernels {

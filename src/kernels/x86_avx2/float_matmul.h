@@ -1,5 +1,5 @@
-// Tiles of 16- and 32-bit float weights times f32 activations. One result is a sum over runs of 64 columns, in order, each run
-// one chain of fused multiply-adds in order of columns: the same bits for one token and for many.
+// Tiles of 16- and 32-bit float weights times f32 activations. One result is a sum over runs of 64 columns, in order,
+// each run one chain of fused multiply-adds in order of columns: the same bits for one token and for many.
 #pragma once
 
 #include <immintrin.h>
@@ -43,7 +43,8 @@ struct FloatF16 {
 
 // Runs runs of 64 columns side by side, so that their chains hide each other's latency; added to `total` in order.
 template <typename Element, int Runs>
-[[gnu::always_inline]] inline __m256 add_runs(__m256 total, Rows8 row, std::int64_t at, std::int64_t ahead, const float* x) {
+[[gnu::always_inline]] inline __m256 add_runs(__m256 total, Rows8 row, std::int64_t at, std::int64_t ahead,
+                                              const float* x) {
   constexpr int kStep = static_cast<int>(16 / Element::kBytes);
   __m256 acc[Runs];
   for (__m256& a : acc) a = _mm256_setzero_ps();
@@ -114,20 +115,23 @@ template <typename Element>
         std::uint8_t copy[8][16] = {};
         const std::uint8_t* copies[8];
         for (int r = 0; r < 8; ++r) {
-          __builtin_memcpy(copy[r], rows[group].row[r] + (begin + k) * Element::kBytes, static_cast<std::size_t>((columns - k) * Element::kBytes));
+          __builtin_memcpy(copy[r], rows[group].row[r] + (begin + k) * Element::kBytes,
+                           static_cast<std::size_t>((columns - k) * Element::kBytes));
           copies[r] = copy[r];
         }
         transpose16(copies, 0, t);
       }
       __m256 w[kStep];
       Element::columns(t, w);
-      for (std::int64_t i = 0; i < kStep && k + i < kFloatColumns; ++i) _mm256_store_ps(&panel.w[k + i][8 * group], w[i]);
+      for (std::int64_t i = 0; i < kStep && k + i < kFloatColumns; ++i)
+        _mm256_store_ps(&panel.w[k + i][8 * group], w[i]);
     }
   }
 }
 
 template <int Tokens>
-[[gnu::noinline]] void multiply(const FloatPanel& panel, const MatmulTile& tile, std::int64_t token, std::int64_t begin, std::int64_t columns) {
+[[gnu::noinline]] void multiply(const FloatPanel& panel, const MatmulTile& tile, std::int64_t token, std::int64_t begin,
+                                std::int64_t columns) {
   const float* x[Tokens];
   float* out[Tokens];
   for (int t = 0; t < Tokens; ++t) {

@@ -1,4 +1,5 @@
-// Tiles of quantised weights times 8-bit activations. Whatever the number of tokens, one result is one chain of additions:
+// Tiles of quantised weights times 8-bit activations. Whatever the number of tokens, one result is one chain of
+// additions:
 //   for every sub-block in order: acc = (scale of weights * scale of activations) * integer sum + acc
 // where the integer sum is exact. So a row of activations gives the same bits alone and in any batch.
 #pragma once
@@ -19,20 +20,22 @@ constexpr std::int64_t kTokenColumns = 512;
 template <typename Format>
 constexpr int kSubsPerUnit = Format::kUnit / Format::kSub;
 
-// gcc moves the additions of a chain to its end and keeps every product until then, on the stack. A value that something
-// unknown has touched must be there: each product is added as it comes.
+// gcc moves the additions of a chain to its end and keeps every product until then, on the stack. A value that
+// something unknown has touched must be there: each product is added as it comes.
 [[gnu::always_inline]] inline void add_now(__m256i& sum) { __asm__("" : "+x"(sum)); }
 
 // Sums of four products per lane (row): sixteen weights w of each row with sixteen activations at x, onto `sum`.
 template <Integers Kind>
-[[gnu::always_inline]] inline __m256i add_products(__m256i sum, __m256i w0, __m256i w1, __m256i w2, __m256i w3, const std::int8_t* x) {
+[[gnu::always_inline]] inline __m256i add_products(__m256i sum, __m256i w0, __m256i w1, __m256i w2, __m256i w3,
+                                                   const std::int8_t* x) {
   const __m256i ones = _mm256_set1_epi16(1);
   const __m256i x0 = broadcast32(x), x1 = broadcast32(x + 4), x2 = broadcast32(x + 8), x3 = broadcast32(x + 12);
   if constexpr (Kind == Integers::signed8) {
     const auto one = [&](__m256i w, __m256i v) {
       return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(v, w)), ones);
     };
-    return _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_add_epi32(one(w0, x0), one(w1, x1)), _mm256_add_epi32(one(w2, x2), one(w3, x3))));
+    return _mm256_add_epi32(
+        sum, _mm256_add_epi32(_mm256_add_epi32(one(w0, x0), one(w1, x1)), _mm256_add_epi32(one(w2, x2), one(w3, x3))));
   } else {
     const __m256i a = _mm256_add_epi16(_mm256_maddubs_epi16(w0, x0), _mm256_maddubs_epi16(w1, x1));
     const __m256i b = _mm256_add_epi16(_mm256_maddubs_epi16(w2, x2), _mm256_maddubs_epi16(w3, x3));
@@ -54,10 +57,12 @@ template <typename Format>
   return {x.scale + (at >> 5), x.sum + (at >> 5), Format::kSub == 32 ? x.total + (at >> 5) : x.half_total + (at >> 4)};
 }
 template <typename Format>
-[[gnu::always_inline]] inline __m256 join(__m256 acc, __m256i sum, const float* scale, const float* offset, const SubActivations& x) {
+[[gnu::always_inline]] inline __m256 join(__m256 acc, __m256i sum, const float* scale, const float* offset,
+                                          const SubActivations& x) {
   __m256 value = _mm256_cvtepi32_ps(sum);
   // Whole numbers below 2^24: exact.
-  if constexpr (Format::kZeroLog >= 0) value = _mm256_fnmadd_ps(_mm256_broadcast_ss(x.total), _mm256_set1_ps(1 << Format::kZeroLog), value);
+  if constexpr (Format::kZeroLog >= 0)
+    value = _mm256_fnmadd_ps(_mm256_broadcast_ss(x.total), _mm256_set1_ps(1 << Format::kZeroLog), value);
   acc = _mm256_fmadd_ps(value, _mm256_mul_ps(_mm256_loadu_ps(scale), _mm256_broadcast_ss(x.scale)), acc);
   if constexpr (Format::kOffset) acc = _mm256_fnmadd_ps(_mm256_loadu_ps(offset), _mm256_broadcast_ss(x.sum), acc);
   return acc;
@@ -67,7 +72,8 @@ template <typename Format>
 struct RowPointers {
   const std::uint8_t* row[8];
   RowPointers(const MatmulTile& tile, std::int64_t first) {
-    for (int r = 0; r < 8; ++r) row[r] = tile.weights + (first + r < tile.rows ? first + r : tile.rows - 1) * tile.weight_row_bytes;
+    for (int r = 0; r < 8; ++r)
+      row[r] = tile.weights + (first + r < tile.rows ? first + r : tile.rows - 1) * tile.weight_row_bytes;
   }
 };
 
@@ -89,18 +95,21 @@ inline __m256 load_rows(const float* in, std::int64_t count) {
 // asked for in the order of its bytes: memory likes that best. Past the end of a mapping the request is ignored.
 template <int Lines>
 [[gnu::always_inline]] inline void prefetch_lines(const std::uint8_t* p) {
-  repeat<Lines>([&](auto line) __attribute__((always_inline)) { _mm_prefetch(reinterpret_cast<const char*>(p + 64 * line), _MM_HINT_T0); });
+  repeat<Lines>([&](auto line) __attribute__((always_inline)) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + 64 * line), _MM_HINT_T0);
+  });
 }
 
-// From the mapped bytes to the product in registers. Scales are read in a pass of their own: its loads depend on nothing, so
-// that lines the prefetch did not bring (it is dropped where too many are under way) are fetched side by side.
-// Not inlined, here and below: in one large function the registers would not do.
+// From the mapped bytes to the product in registers. Scales are read in a pass of their own: its loads depend on
+// nothing, so that lines the prefetch did not bring (it is dropped where too many are under way) are fetched side by
+// side. Not inlined, here and below: in one large function the registers would not do.
 template <typename Format>
 [[gnu::noinline]] void one_token(const MatmulTile& tile) {
   for (std::int64_t first = 0; first < tile.rows; first += 8) {
     const RowPointers rows(tile, first);
     const std::uint8_t* next = rows.row[0] + kTileRows * tile.weight_row_bytes;
-    alignas(32) float scale[kTokenColumns / Format::kSub * 8], offset[Format::kOffset ? kTokenColumns / Format::kSub * 8 : 8];
+    alignas(32) float scale[kTokenColumns / Format::kSub * 8],
+        offset[Format::kOffset ? kTokenColumns / Format::kSub * 8 : 8];
     __m256 acc = _mm256_setzero_ps();
     for (std::int64_t begin = 0; begin < tile.in; begin += kTokenColumns) {
       const std::int64_t left = tile.in - begin, units = (left < kTokenColumns ? left : kTokenColumns) / Format::kUnit;
@@ -110,9 +119,11 @@ template <typename Format>
         prefetch_lines<(8 * Format::kUnitBytes + 63) / 64>(next + 8 * Format::kUnitBytes * unit);
         __m256i sums[kSubsPerUnit<Format>];
         for (__m256i& s : sums) s = _mm256_setzero_si256();
-        Format::read(rows.row, unit, [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
-          sums[sub] = add_products<Format::kIntegers>(sums[sub], a, b, c, d, tile.quantised.q + at + sub * Format::kSub + 4 * step);
-        });
+        Format::read(rows.row, unit,
+                     [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
+                       sums[sub] = add_products<Format::kIntegers>(
+                           sums[sub], a, b, c, d, tile.quantised.q + at + sub * Format::kSub + 4 * step);
+                     });
         for (int sub = 0; sub < kSubsPerUnit<Format>; ++sub) {
           const std::int64_t j = u * kSubsPerUnit<Format> + sub;
           acc = join<Format>(acc, sums[sub], scale + 8 * j, offset + (Format::kOffset ? 8 * j : 0),
@@ -124,7 +135,8 @@ template <typename Format>
   }
 }
 
-/// Sixteen rows' chunk of columns, unpacked: four columns of a row lie together, then the rows, then the next four columns.
+/// Sixteen rows' chunk of columns, unpacked: four columns of a row lie together, then the rows, then the next four
+/// columns.
 template <typename Format>
 struct alignas(64) Panel {
   std::uint8_t w[kColumns / 4][16][4];
@@ -136,13 +148,14 @@ struct alignas(64) Panel {
       const auto row = rows[group].row;
       Format::scales(row, first, units, &scale[0][8 * group], &offset[0][8 * group], 16);
       for (std::int64_t u = 0; u < units; ++u) {
-        Format::read(row, first + u, [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
-          const std::int64_t k = (u * Format::kUnit + sub * Format::kSub) / 4 + step;
-          store256(w[k][8 * group], a);
-          store256(w[k + 1][8 * group], b);
-          store256(w[k + 2][8 * group], c);
-          store256(w[k + 3][8 * group], d);
-        });
+        Format::read(row, first + u,
+                     [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
+                       const std::int64_t k = (u * Format::kUnit + sub * Format::kSub) / 4 + step;
+                       store256(w[k][8 * group], a);
+                       store256(w[k + 1][8 * group], b);
+                       store256(w[k + 2][8 * group], c);
+                       store256(w[k + 3][8 * group], d);
+                     });
       }
     }
   }
@@ -150,10 +163,14 @@ struct alignas(64) Panel {
 
 // Integer sums of one sub-block for Tokens tokens and sixteen rows. `k` counts groups of four columns of the panel.
 template <typename Format, int Tokens>
-[[gnu::always_inline]] inline void sub_block(const Panel<Format>& panel, std::int64_t k, const std::int8_t* const (&x)[Tokens],
-                                             std::int64_t at, __m256i (&sum)[Tokens][2]) {
+[[gnu::always_inline]] inline void sub_block(const Panel<Format>& panel, std::int64_t k,
+                                             const std::int8_t* const (&x)[Tokens], std::int64_t at,
+                                             __m256i (&sum)[Tokens][2]) {
   constexpr int kSteps = Format::kSub / 4;
-  constexpr int kBurst = Format::kIntegers == Integers::bits4 ? 8 : Format::kIntegers == Integers::bits5 ? 4 : Format::kIntegers == Integers::bits6 ? 2 : 1;
+  constexpr int kBurst = Format::kIntegers == Integers::bits4   ? 8
+                         : Format::kIntegers == Integers::bits5 ? 4
+                         : Format::kIntegers == Integers::bits6 ? 2
+                                                                : 1;
   constexpr int kRun = kBurst < kSteps ? kBurst : kSteps;
   const __m256i ones = _mm256_set1_epi16(1);
   repeat<kSteps / kRun>([&](auto run) __attribute__((always_inline)) {
@@ -184,7 +201,8 @@ template <typename Format, int Tokens>
 }
 
 template <typename Format, int Tokens>
-[[gnu::noinline]] void multiply(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token, std::int64_t begin, std::int64_t columns) {
+[[gnu::noinline]] void multiply(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
+                                std::int64_t begin, std::int64_t columns) {
   const QuantisedRows& q = tile.quantised;
   const std::int8_t* x[Tokens];
   SubActivations a[Tokens];
@@ -193,7 +211,9 @@ template <typename Format, int Tokens>
     x[t] = q.q + (token + t) * q.padded + begin;
     a[t] = sub_activations<Format>(q, (token + t) * q.padded + begin);
     for (int group = 0; group < 2; ++group) {
-      acc[t][group] = begin == 0 ? _mm256_setzero_ps() : load_rows(tile.out + (token + t) * tile.out_stride + 8 * group, tile.rows - 8 * group);
+      acc[t][group] = begin == 0
+                          ? _mm256_setzero_ps()
+                          : load_rows(tile.out + (token + t) * tile.out_stride + 8 * group, tile.rows - 8 * group);
     }
   }
   for (std::int64_t j = 0; j < columns / Format::kSub; ++j) {
@@ -225,10 +245,17 @@ void quantised_tile(const MatmulTile& tile) {
     std::int64_t t = 0;
     for (; t + 4 <= tile.tokens; t += 4) multiply<Format, 4>(panel, tile, t, begin, columns);
     switch (tile.tokens - t) {
-      case 3: multiply<Format, 3>(panel, tile, t, begin, columns); break;
-      case 2: multiply<Format, 2>(panel, tile, t, begin, columns); break;
-      case 1: multiply<Format, 1>(panel, tile, t, begin, columns); break;
-      default: break;
+      case 3:
+        multiply<Format, 3>(panel, tile, t, begin, columns);
+        break;
+      case 2:
+        multiply<Format, 2>(panel, tile, t, begin, columns);
+        break;
+      case 1:
+        multiply<Format, 1>(panel, tile, t, begin, columns);
+        break;
+      default:
+        break;
     }
   }
 }

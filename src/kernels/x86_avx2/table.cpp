@@ -1,5 +1,5 @@
-// AVX2 with FMA and F16C: integer dot products by the 16-bit multiply-add of unsigned with signed bytes. Its sums of pairs
-// saturate above 32767, so 8-bit weights give their signs to the activations first.
+// AVX2 with FMA and F16C: integer dot products by the 16-bit multiply-add of unsigned with signed bytes. Its sums of
+// pairs saturate above 32767, so 8-bit weights give their signs to the activations first.
 #include <immintrin.h>
 
 #include "kernels/vector_rows.h"

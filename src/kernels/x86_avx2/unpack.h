@@ -1,10 +1,11 @@
 // Turns quantised weights into operands of the AVX2 dot products. Eight rows are read together: a vector holds four
-// consecutive weights of each, row r in 32-bit lane r, so that one broadcast of four activations serves all rows and no sum
-// ever crosses lanes. Needs AVX2 and F16C.
+// consecutive weights of each, row r in 32-bit lane r, so that one broadcast of four activations serves all rows and no
+// sum ever crosses lanes. Needs AVX2 and F16C.
 //
 // A format is read in units (of kUnit values, one or more sub-blocks of kSub values that share a scale):
-//   scales(row, unit…)  writes scale and, where the format has minima, offset per sub-block: weight = scale * w - offset
-//   read(row, at, f)    calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value 4 * step on
+//   scales(row, unit…)  writes scale and, where the format has minima, offset per sub-block: weight = scale * w -
+//   offset read(row, at, f)    calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value 4 *
+//   step on
 // and says what its integers are: kBits of unsigned magnitude around kZero (w = byte - 2^kZeroLog), or signed bytes.
 #pragma once
 
@@ -70,9 +71,10 @@ template <int Shift>
 [[gnu::always_inline]] inline __m256i fifth_bits(__m256i lanes) {
   constexpr int byte = Shift / 8, low = Shift % 8;
   const __m256i spread = _mm256_shuffle_epi8(
-      lanes, _mm256_setr_epi8(byte, byte, byte, byte, 4 + byte, 4 + byte, 4 + byte, 4 + byte, 8 + byte, 8 + byte, 8 + byte, 8 + byte,
-                              12 + byte, 12 + byte, 12 + byte, 12 + byte, byte, byte, byte, byte, 4 + byte, 4 + byte, 4 + byte,
-                              4 + byte, 8 + byte, 8 + byte, 8 + byte, 8 + byte, 12 + byte, 12 + byte, 12 + byte, 12 + byte));
+      lanes, _mm256_setr_epi8(byte, byte, byte, byte, 4 + byte, 4 + byte, 4 + byte, 4 + byte, 8 + byte, 8 + byte,
+                              8 + byte, 8 + byte, 12 + byte, 12 + byte, 12 + byte, 12 + byte, byte, byte, byte, byte,
+                              4 + byte, 4 + byte, 4 + byte, 4 + byte, 8 + byte, 8 + byte, 8 + byte, 8 + byte, 12 + byte,
+                              12 + byte, 12 + byte, 12 + byte));
   const __m256i mask = _mm256_set1_epi32(static_cast<int>(0x08040201U << low));
   return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, mask), mask), _mm256_set1_epi8(16));
 }
@@ -80,16 +82,18 @@ template <int Shift>
 [[gnu::always_inline]] inline __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 
 // The half-precision numbers at `at` bytes into each of `count` blocks of eight rows, to out[block * stride + row].
-[[gnu::always_inline]] inline void read_halves(Rows8 row, std::int64_t at, std::int64_t block_bytes, std::int64_t count, float* out,
-                              std::int64_t stride) {
-  alignas(32) std::uint16_t words[64][8];  // first all copies, then all conversions: no load waits for the store before it
+[[gnu::always_inline]] inline void read_halves(Rows8 row, std::int64_t at, std::int64_t block_bytes, std::int64_t count,
+                                               float* out, std::int64_t stride) {
+  alignas(32)
+      std::uint16_t words[64][8];  // first all copies, then all conversions: no load waits for the store before it
   for (std::int64_t done = 0; done < count; done += 64) {
     const std::int64_t n = count - done < 64 ? count - done : 64;
     for (std::int64_t b = 0; b < n; ++b) {
       for (int r = 0; r < 8; ++r) words[b][r] = word_at(row[r] + at + (done + b) * block_bytes);
     }
     for (std::int64_t b = 0; b < n; ++b) {
-      _mm256_storeu_ps(out + (done + b) * stride, _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(words[b]))));
+      _mm256_storeu_ps(out + (done + b) * stride,
+                       _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(words[b]))));
     }
   }
 }
@@ -137,7 +141,8 @@ struct Q4_1 {
   static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 20, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits4;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+                     std::int64_t stride) {
     read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
     read_halves(row, unit * kUnitBytes + 2, kUnitBytes, units, offset, stride);
     negate(offset, units, stride);
@@ -156,10 +161,13 @@ template <typename F>
   __m256i t[4];
   transpose16(row, at, t);
   const __m256i high = gather32(row, bits);
-  f(0, 0, _mm256_or_si256(low_nibbles(t[0]), fifth_bits<0>(high)), _mm256_or_si256(low_nibbles(t[1]), fifth_bits<4>(high)),
-    _mm256_or_si256(low_nibbles(t[2]), fifth_bits<8>(high)), _mm256_or_si256(low_nibbles(t[3]), fifth_bits<12>(high)));
-  f(0, 4, _mm256_or_si256(high_nibbles(t[0]), fifth_bits<16>(high)), _mm256_or_si256(high_nibbles(t[1]), fifth_bits<20>(high)),
-    _mm256_or_si256(high_nibbles(t[2]), fifth_bits<24>(high)), _mm256_or_si256(high_nibbles(t[3]), fifth_bits<28>(high)));
+  f(0, 0, _mm256_or_si256(low_nibbles(t[0]), fifth_bits<0>(high)),
+    _mm256_or_si256(low_nibbles(t[1]), fifth_bits<4>(high)), _mm256_or_si256(low_nibbles(t[2]), fifth_bits<8>(high)),
+    _mm256_or_si256(low_nibbles(t[3]), fifth_bits<12>(high)));
+  f(0, 4, _mm256_or_si256(high_nibbles(t[0]), fifth_bits<16>(high)),
+    _mm256_or_si256(high_nibbles(t[1]), fifth_bits<20>(high)),
+    _mm256_or_si256(high_nibbles(t[2]), fifth_bits<24>(high)),
+    _mm256_or_si256(high_nibbles(t[3]), fifth_bits<28>(high)));
 }
 struct Q5_0 {
   static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 22, kZeroLog = 4;
@@ -177,7 +185,8 @@ struct Q5_1 {
   static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 24, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits5;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+                     std::int64_t stride) {
     read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
     read_halves(row, unit * kUnitBytes + 2, kUnitBytes, units, offset, stride);
     negate(offset, units, stride);
@@ -215,9 +224,9 @@ struct Iq4Nl {
     const __m256i book = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
     const auto look_up = [&](__m256i codes) __attribute__((always_inline)) { return _mm256_shuffle_epi8(book, codes); };
-    Q4_0::read(row, unit, [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
-      f(sub, step, look_up(a), look_up(b), look_up(c), look_up(d));
-    });
+    Q4_0::read(row, unit,
+               [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d)
+                   __attribute__((always_inline)) { f(sub, step, look_up(a), look_up(b), look_up(c), look_up(d)); });
   }
 };
 
@@ -232,14 +241,15 @@ struct Iq4Nl {
 }
 // The same with signed bytes.
 [[gnu::always_inline]] inline void scaled_signed_bytes(__m256i bytes, __m256 d, float* out, std::int64_t stride) {
-  const __m256i each[4] = {_mm256_srai_epi32(_mm256_slli_epi32(bytes, 24), 24), _mm256_srai_epi32(_mm256_slli_epi32(bytes, 16), 24),
+  const __m256i each[4] = {_mm256_srai_epi32(_mm256_slli_epi32(bytes, 24), 24),
+                           _mm256_srai_epi32(_mm256_slli_epi32(bytes, 16), 24),
                            _mm256_srai_epi32(_mm256_slli_epi32(bytes, 8), 24), _mm256_srai_epi32(bytes, 24)};
   for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + i * stride, _mm256_mul_ps(_mm256_cvtepi32_ps(each[i]), d));
 }
 
 // The 6-bit scales and minima of q4_k and q5_k: eight each in twelve bytes behind two halves.
-inline void scales_6bit(Rows8 row, std::int64_t block_bytes, std::int64_t first, std::int64_t blocks, float* scale, float* offset,
-                        std::int64_t stride) {
+inline void scales_6bit(Rows8 row, std::int64_t block_bytes, std::int64_t first, std::int64_t blocks, float* scale,
+                        float* offset, std::int64_t stride) {
   const __m256i six = _mm256_set1_epi8(0x3F), four = _mm256_set1_epi8(0x0F), top = _mm256_set1_epi8(0x30);
   for (std::int64_t b = 0; b < blocks; ++b) {
     __m256i w[4];
@@ -262,7 +272,8 @@ struct Q4K {
   static constexpr int kUnit = 64, kSub = 32, kBytes = 144, kUnitBytes = 36, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits4;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+                     std::int64_t stride) {
     scales_6bit(row, kBytes, unit / 4, units / 4, scale, offset, stride);
   }
   template <typename F>
@@ -281,7 +292,8 @@ struct Q5K {
   static constexpr int kUnit = 64, kSub = 32, kBytes = 176, kUnitBytes = 44, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits5;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset, std::int64_t stride) {
+  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+                     std::int64_t stride) {
     scales_6bit(row, kBytes, unit / 4, units / 4, scale, offset, stride);
   }
   template <typename F>
@@ -328,14 +340,17 @@ struct Q6K {
       __m256i a[4], h[4], w[4];
       transpose16(row, block + 128 + 32 * half + 16 * s, h);
       transpose16(row, block + 64 * half + 16 * s, a);
-      for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 4), pair));
+      for (int i = 0; i < 4; ++i)
+        w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 4), pair));
       f(s, 0, w[0], w[1], w[2], w[3]);
       for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(high_nibbles(a[i]), _mm256_and_si256(h[i], pair));
       f(4 + s, 0, w[0], w[1], w[2], w[3]);
       transpose16(row, block + 64 * half + 32 + 16 * s, a);
-      for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 2), pair));
+      for (int i = 0; i < 4; ++i)
+        w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 2), pair));
       f(2 + s, 0, w[0], w[1], w[2], w[3]);
-      for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(high_nibbles(a[i]), _mm256_and_si256(_mm256_srli_epi16(h[i], 2), pair));
+      for (int i = 0; i < 4; ++i)
+        w[i] = _mm256_or_si256(high_nibbles(a[i]), _mm256_and_si256(_mm256_srli_epi16(h[i], 2), pair));
       f(6 + s, 0, w[0], w[1], w[2], w[3]);
     }
   }

@@ -8,7 +8,8 @@
 namespace carat::kernels {
 namespace {
 
-// Weights are worked through in chunks of this many columns, so that a tile's unpacked bytes stay in the first cache level.
+// Weights are worked through in chunks of this many columns, so that a tile's unpacked bytes stay in the first cache
+// level.
 constexpr std::int64_t kChunk = 2048;
 constexpr std::int64_t kChunkGroups = kChunk / kActivationGroup;
 
@@ -110,7 +111,8 @@ inline void one_token(const MatmulTile& tile) {
       for (std::int64_t column = chunk; column < chunk + kChunk && column < tile.in; column += kActivationGroup) {
         Group group;
         const std::uint8_t* here = row + column / Format::kValues * Format::kBytes;
-        for (int line = 0; line < kActivationGroup / Format::kValues * Format::kBytes; line += 64) prefetch(here + line);
+        for (int line = 0; line < kActivationGroup / Format::kValues * Format::kBytes; line += 64)
+          prefetch(here + line);
         read_group<Format>(row, column, tile.in, group);
         const GroupActivations x = activations(tile.quantised, 0, column);
         __m512 joined[2];
@@ -140,7 +142,8 @@ inline void many_tokens(const UnpackedRow& row, const MatmulTile& tile, std::int
       const GroupActivations x = activations(tile.quantised, token + t, chunk + g * kActivationGroup);
       __m512 joined[2];
       join_scales<Sub>(scale, offset, x, sums[t], joined);
-      multiply_group<Sub>([&](int j) { return _mm512_load_si512(row.u + g * kActivationGroup + 64 * j); }, x, joined, sums[t]);
+      multiply_group<Sub>([&](int j) { return _mm512_load_si512(row.u + g * kActivationGroup + 64 * j); }, x, joined,
+                          sums[t]);
     }
   }
   for (int t = 0; t < Tokens; ++t) {

@@ -1,5 +1,5 @@
-// Quantised weights as AVX-512 registers: 512 weights (a group) become eight vectors of unsigned bytes with a scale and an
-// offset per sub-block of 32, or of 16 for q6_k: weight = scale * byte - offset. Needs VBMI for the nibbles.
+// Quantised weights as AVX-512 registers: 512 weights (a group) become eight vectors of unsigned bytes with a scale and
+// an offset per sub-block of 32, or of 16 for q6_k: weight = scale * byte - offset. Needs VBMI for the nibbles.
 #pragma once
 
 #include <immintrin.h>
@@ -43,7 +43,8 @@ inline __m512i nibble_pair(const std::uint8_t* p) {
   const __m512i index = _mm512_setr_epi64(a, b, a, b, a + next, b + next, a + next, b + next);
   constexpr long long low = 0x3830282018100800LL, high = 0x3C342C241C140C04LL;  // bit offsets of the nibbles in 8 bytes
   const __m512i shift = _mm512_setr_epi64(low, low, high, high, low, low, high, high);
-  return _mm512_and_si512(_mm512_multishift_epi64_epi8(shift, _mm512_permutexvar_epi8(index, bytes)), _mm512_set1_epi8(15));
+  return _mm512_and_si512(_mm512_multishift_epi64_epi8(shift, _mm512_permutexvar_epi8(index, bytes)),
+                          _mm512_set1_epi8(15));
 }
 // 0x10 in every byte whose bit is set; 64 bits for two blocks.
 inline __m512i fifth_bits(const std::uint8_t* first, const std::uint8_t* second) {
@@ -99,7 +100,8 @@ struct GroupQ8_0 {
   static constexpr int kValues = 32, kBytes = 34, kSub = 32;
   static inline void read(const std::uint8_t* p, Group& g) {
     for (int j = 0; j < 8; ++j) {
-      const __m512i q = _mm512_inserti64x4(_mm512_castsi256_si512(load256(p + 68 * j + 2)), load256(p + 68 * j + 36), 1);
+      const __m512i q =
+          _mm512_inserti64x4(_mm512_castsi256_si512(load256(p + 68 * j + 2)), load256(p + 68 * j + 36), 1);
       g.u[j] = _mm512_xor_si512(q, _mm512_set1_epi8(static_cast<char>(0x80)));
     }
     g.scale[0] = halves_to_floats(words_at<34>(p));
@@ -112,8 +114,9 @@ struct GroupIq4Nl {
     GroupQ4_0::read(p, g);
     // The code book -127, -104, …, 113 with 128 added.
     const __m512i book = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129), static_cast<char>(141), static_cast<char>(153),
-                      static_cast<char>(166), static_cast<char>(181), static_cast<char>(197), static_cast<char>(217), static_cast<char>(241)));
+        _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129), static_cast<char>(141),
+                      static_cast<char>(153), static_cast<char>(166), static_cast<char>(181), static_cast<char>(197),
+                      static_cast<char>(217), static_cast<char>(241)));
     for (int j = 0; j < 8; ++j) g.u[j] = _mm512_shuffle_epi8(book, g.u[j]);
     g.offset[0] = _mm512_mul_ps(g.scale[0], _mm512_set1_ps(128));
   }
@@ -125,8 +128,10 @@ inline void scales_6bit(const std::uint8_t* s, float d, float dmin, float* scale
   __builtin_memcpy(&a, s, 4);
   __builtin_memcpy(&b, s + 4, 4);
   __builtin_memcpy(&c, s + 8, 4);
-  const std::uint64_t low = (a & 0x3F3F3F3FU) | (static_cast<std::uint64_t>((c & 0x0F0F0F0FU) | ((a >> 2) & 0x30303030U)) << 32);
-  const std::uint64_t min = (b & 0x3F3F3F3FU) | (static_cast<std::uint64_t>(((c >> 4) & 0x0F0F0F0FU) | ((b >> 2) & 0x30303030U)) << 32);
+  const std::uint64_t low =
+      (a & 0x3F3F3F3FU) | (static_cast<std::uint64_t>((c & 0x0F0F0F0FU) | ((a >> 2) & 0x30303030U)) << 32);
+  const std::uint64_t min =
+      (b & 0x3F3F3F3FU) | (static_cast<std::uint64_t>(((c >> 4) & 0x0F0F0F0FU) | ((b >> 2) & 0x30303030U)) << 32);
   const auto floats = [](std::uint64_t bytes) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
   };
@@ -182,12 +187,14 @@ struct GroupQ6K {
       for (int half = 0; half < 2; ++half) {
         const __m512i a = load512(block + 64 * half);
         const __m512i h = _mm512_broadcast_i64x4(load256(block + 128 + 32 * half));  // two bits for each quarter
-        g.u[4 * b + 2 * half] = _mm512_or_si512(_mm512_and_si512(a, low), _mm512_and_si512(_mm512_sllv_epi16(h, left), pair));
+        g.u[4 * b + 2 * half] =
+            _mm512_or_si512(_mm512_and_si512(a, low), _mm512_and_si512(_mm512_sllv_epi16(h, left), pair));
         g.u[4 * b + 2 * half + 1] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(a, 4), low),
                                                     _mm512_and_si512(_mm512_srlv_epi16(h, right), pair));
       }
       const __m128i scales = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 192));
-      g.scale[b] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales)), _mm512_set1_ps(half_at(block + 208)));
+      g.scale[b] =
+          _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales)), _mm512_set1_ps(half_at(block + 208)));
       g.offset[b] = _mm512_mul_ps(g.scale[b], _mm512_set1_ps(32));
     }
   }
