@@ -26,5 +26,7 @@ Command add_detokenize(CLI::App& program);
 Command add_prompt(CLI::App& program);
 Command add_trace(CLI::App& program);
 Command add_perplexity(CLI::App& program);
+Command add_bench(CLI::App& program);
+Command add_doctor(CLI::App& program);
 
 }  // namespace carat::cli

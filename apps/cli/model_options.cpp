@@ -15,7 +15,7 @@ void add_model_path(CLI::App& app, std::string& path) {
 }
 
 void add_compute_options(CLI::App& app, ModelOptions& options) {
-  add_integer(app, "--threads", options.threads, 1, 1024, "Threads to compute with (default: the physical cores)")
+  add_integer(app, "-t,--threads", options.threads, 1, 1024, "Threads to compute with (default: the physical cores)")
       ->group("Machine");
   add_choice(app, "--isa", options.isa, Model::isa_names(),
              "Kernels to compute with (default: auto, the best this processor has)")

@@ -31,8 +31,9 @@ constexpr double kAnyNumber = std::numeric_limits<float>::max();
 template <typename Target>
 CLI::Option* add_integer(CLI::App& app, const std::string& name, Target& target, std::int64_t min, std::int64_t max,
                          const std::string& help) {
-  const auto assign = [&target, name, min, max](const std::string& text) {
-    const std::int64_t value = parse_integer(text, name, min, max);
+  // Of "-t,--threads" the long name is the one messages use.
+  const auto assign = [&target, called = name.substr(name.rfind(',') + 1), min, max](const std::string& text) {
+    const std::int64_t value = parse_integer(text, called, min, max);
     if constexpr (std::is_integral_v<Target>) {
       target = static_cast<Target>(value);
     } else {

@@ -124,7 +124,8 @@ int run_program(int argc, char** argv) {
   program.footer(kExamples);
   const std::vector<Command> commands = {add_run(program),      add_chat(program),       add_inspect(program),
                                          add_tokenize(program), add_detokenize(program), add_prompt(program),
-                                         add_trace(program),    add_perplexity(program)};
+                                         add_trace(program),    add_perplexity(program),
+                                         add_bench(program),    add_doctor(program)};
   for (const Command& command : commands) {
     command.app->formatter(program.get_formatter());
     command.app->group("Commands");

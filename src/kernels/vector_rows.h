@@ -581,6 +581,19 @@ void attention_tile(const AttentionTile& a) {
   }
 }
 
+std::int64_t busy_float_rows(std::int64_t rounds, float* sink) {
+  constexpr int kChains = 10;
+  Floats sum[kChains] = {};
+  const Floats factor = splat(0.999F);
+  const Floats more = load<Floats>(sink);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    for (Floats& s : sum) s = s * factor + more;
+  }
+  for (int i = 1; i < kChains; ++i) sum[0] += sum[i];
+  store(sink, sum[0]);
+  return rounds * kChains * kLanes;
+}
+
 // Everything above as a table; ISA folders add their integer kernels to it.
 constexpr KernelTable vector_rows_table(const char* name) {
   KernelTable table;
@@ -588,6 +601,7 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.matmul[0] = float_tile<ElementF32>;  // tensor::DType::f32, f16, bf16
   table.matmul[1] = float_tile<ElementF16>;
   table.matmul[2] = float_tile<ElementBf16>;
+  table.busy_float = busy_float_rows;
   table.quantise_row = quantise_row_8bit;
   table.rms_norm = rms_norm_row;
   table.add_rms_norm = add_rms_norm_row;

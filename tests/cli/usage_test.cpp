@@ -76,11 +76,12 @@ TEST(Usage, Version) {
 
 TEST(Usage, EveryHelpPageHasUsageExamplesAndFitsTheScreen) {
   for (const std::string command :
-       {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity"}) {
+       {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity", "bench", "doctor"}) {
     const Finished result = run({command, "--help"});
     EXPECT_EQ(result.code, 0) << command;
     EXPECT_EQ(result.err, "") << command;
-    EXPECT_NE(result.out.find("Usage: carat " + command + " MODEL"), std::string::npos) << command;
+    const std::string model = command == "doctor" ? " [MODEL]" : " MODEL";
+    EXPECT_NE(result.out.find("Usage: carat " + command + model), std::string::npos) << command;
     EXPECT_NE(result.out.find("\nExamples:\n"), std::string::npos) << command;
     EXPECT_NE(result.out.find("\n  carat " + command + " "), std::string::npos) << command;
     std::istringstream lines(result.out);
@@ -93,7 +94,7 @@ TEST(Usage, TheMainHelpListsEveryCommand) {
   const Finished result = run({"--help"});
   EXPECT_EQ(result.code, 0);
   for (const std::string command :
-       {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity"}) {
+       {"run", "chat", "inspect", "tokenize", "detokenize", "prompt", "trace", "perplexity", "bench", "doctor"}) {
     EXPECT_NE(result.out.find("\n  " + command + " "), std::string::npos) << command;
   }
 }

@@ -260,5 +260,27 @@ void quantised_tile(const MatmulTile& tile) {
   }
 }
 
+// Products of 4-bit weights, the densest this ISA has: eight multiply-adds of bytes to one of 16-bit sums.
+std::int64_t busy_int8_avx2(std::int64_t rounds, float* sink) {
+  constexpr int kChains = 8, kBurst = 8;
+  __m256i x = _mm256_set1_epi8(3), w = _mm256_set1_epi8(2), total = _mm256_setzero_si256();
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    repeat<kChains / 4>([&](auto) __attribute__((always_inline)) {
+      __m256i sum[4];
+      repeat<kBurst>([&](auto step) __attribute__((always_inline)) {
+        repeat<4>([&](auto chain) __attribute__((always_inline)) {
+          add_now(x);  // unknown to the compiler: every product is made anew
+          const __m256i p = _mm256_maddubs_epi16(w, x);
+          sum[chain] = step == 0 ? p : _mm256_add_epi16(sum[chain], p);
+          add_now(sum[chain]);
+        });
+      });
+      for (const __m256i s : sum) total = _mm256_add_epi32(total, _mm256_madd_epi16(s, w));
+    });
+  }
+  _mm256_storeu_ps(sink, _mm256_cvtepi32_ps(total));
+  return rounds * kChains * kBurst * 32;
+}
+
 }  // namespace
 }  // namespace carat::kernels

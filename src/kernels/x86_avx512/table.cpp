@@ -180,6 +180,19 @@ void quantised_tile(const MatmulTile& tile) {
   }
 }
 
+std::int64_t busy_int8_avx512(std::int64_t rounds, float* sink) {
+  constexpr int kChains = 16;
+  const __m512i x = _mm512_set1_epi8(3), w = _mm512_set1_epi8(2);
+  __m512i sum[kChains];
+  for (__m512i& s : sum) s = _mm512_setzero_si512();
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    for (__m512i& s : sum) s = _mm512_dpbusd_epi32(s, w, x);
+  }
+  for (int i = 1; i < kChains; ++i) sum[0] = _mm512_add_epi32(sum[0], sum[i]);
+  _mm512_storeu_ps(sink, _mm512_cvtepi32_ps(sum[0]));
+  return rounds * kChains * 64;
+}
+
 template <typename Format>
 constexpr void add(KernelTable& table, int type) {
   table.matmul[type] = quantised_tile<Format>;
@@ -190,6 +203,7 @@ constexpr KernelTable make_table() {
   KernelTable table = vector_rows_table("avx512");
   table.matmul[1] = float_tile<Half>;
   table.matmul[2] = float_tile<Bf16>;
+  table.busy_int8 = busy_int8_avx512;
   table.attention[1] = attention_tile<Half>;
   table.attention[2] = attention_tile<Bf16>;
   // tensor::DType: q4_0 13, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k 20, q5_k, q6_k, iq4_nl 23.

@@ -1,0 +1,16 @@
+// A machine and its limits as people read them.
+#pragma once
+
+#include <string>
+
+#include "carat/benchmark.h"
+
+namespace carat::cli {
+
+/// The arithmetic that bounds a model: 8-bit integers for quantised weights where the kernels have them, else f32.
+double arithmetic_peak(const Machine& machine, bool quantised);
+
+/// CPU, threads, kernels and measured limits, a line each, indented by two spaces.
+std::string machine_lines(const Machine& machine);
+
+}  // namespace carat::cli

@@ -1,0 +1,69 @@
+#include "kernels/machine_limits.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/abi.h"
+
+namespace carat::kernels {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Shortest time of `body` within `seconds`, at least three runs.
+double best_time(double seconds, const std::function<void()>& body) {
+  const auto since = [](Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); };
+  const auto start = Clock::now();
+  double best = 1e30;
+  for (int run = 0; run < 3 || since(start) < seconds; ++run) {
+    const auto from = Clock::now();
+    body();
+    best = std::min(best, since(from));
+  }
+  return best;
+}
+
+double read_bandwidth(base::ThreadPool& pool, double seconds) {
+  std::vector<std::uint64_t> data(std::size_t{256} << 17, 1);
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>(pool.threads()));
+  const double time = best_time(seconds, [&] {
+    constexpr std::int64_t kPiece = 1 << 15;
+    const auto read = [&](std::int64_t begin, std::int64_t end, int thread) {
+      std::uint64_t sum[8] = {};
+      for (const std::uint64_t* p = data.data() + begin * kPiece; p != data.data() + end * kPiece; p += 8) {
+        for (int i = 0; i < 8; ++i) sum[i] += p[i];
+      }
+      for (const std::uint64_t s : sum) sums[static_cast<std::size_t>(thread)] += s;
+    };
+    pool.parallel_for(static_cast<std::int64_t>(data.size()) / kPiece, 8, std::ref(read));
+  });
+  return static_cast<double>(data.size() * sizeof data[0]) / time;
+}
+
+double arithmetic(base::ThreadPool& pool, double seconds, std::int64_t (*busy)(std::int64_t, float*)) {
+  if (busy == nullptr) return 0;
+  constexpr std::int64_t kRounds = 20000;
+  std::vector<float> sinks(static_cast<std::size_t>(pool.threads()) * 64);
+  std::vector<std::int64_t> macs(static_cast<std::size_t>(pool.threads()));
+  const auto work = [&](std::int64_t begin, std::int64_t, int) {
+    const auto piece = static_cast<std::size_t>(begin);
+    macs[piece] = busy(kRounds, sinks.data() + 64 * piece);
+  };
+  const double time = best_time(seconds, [&] { pool.parallel_for(pool.threads(), 1, std::ref(work)); });
+  return static_cast<double>(macs[0]) * pool.threads() / time;
+}
+
+}  // namespace
+
+MachineLimits measure_limits(const Context& context, double seconds) {
+  MachineLimits out;
+  out.int8_macs_per_second = arithmetic(context.pool(), seconds, context.table().busy_int8);
+  out.float_macs_per_second = arithmetic(context.pool(), seconds, context.table().busy_float);
+  out.read_bytes_per_second = read_bandwidth(context.pool(), seconds);
+  return out;
+}
+
+}  // namespace carat::kernels
