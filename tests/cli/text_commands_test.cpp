@@ -163,7 +163,7 @@ TEST(Prompt, RefusesBadMessagesAndModels) {
                  {"expected a JSON array of tools"});
   expect_refused(run({"prompt", chat_model(), "--system", "a"}, R"([{"role":"system","content":"b"}])"),
                  {"already begins with a system message"});
-  expect_refused(run({"prompt", bare_model()}, kHi), {"--template small|large|gemma3", "--raw"});
+  expect_refused(run({"prompt", bare_model()}, kHi), {"--template small|large|gemma3", "carat run --raw"});
 }
 
 TEST(Inspect, ShowsLayersPartsMemoryAndPromptKind) {
