@@ -55,6 +55,9 @@ struct CheckpointSummary {
   std::string family;  ///< "gemma4" or "gemma3"
   std::string name;    ///< what the file calls itself, may be empty
   std::string format;  ///< "huggingface" or "gguf"
+  /// The release whose configuration this is ("Gemma 4 E2B"): all layers and widths are the same. Fine-tuned models
+  /// have it too; nothing when one number differs.
+  std::optional<std::string> released_size;
   std::int64_t vocab_size = 0, hidden_size = 0, max_position_embeddings = 0, sliding_window = 0;
   std::int64_t hidden_size_per_layer_input = 0, num_kv_shared_layers = 0;
   double final_logit_softcapping = 0;
