@@ -91,7 +91,7 @@ Result<void> Chat::answer(std::string text) {
     log_.drop_last();
     return forward(failed);
   };
-  auto prompt = render_conversation(checkpoint_, log_.messages(), "", options_.rendering);
+  auto prompt = checkpoint_.render(log_.messages(), "", options_.rendering);
   if (!prompt) return take_back(prompt);
 
   const InterruptScope interrupt;
@@ -214,8 +214,7 @@ Result<ExitCode> chat(ChatOptions options, Output& output) {
   auto checkpoint = Checkpoint::open(options.model);
   if (!checkpoint) return forward(checkpoint);
   // A model that cannot chat is refused now, not after loading it and typing the first message.
-  if (auto probe = render_conversation(*checkpoint, R"([{"role":"user","content":"Hi"}])", "", options.rendering);
-      !probe) {
+  if (auto probe = checkpoint->render(R"([{"role":"user","content":"Hi"}])", "", options.rendering); !probe) {
     return forward(probe);
   }
   std::optional<Session> session;

@@ -57,17 +57,4 @@ Result<std::string> read_tools(const std::string& path) {
   return text;
 }
 
-Result<RenderedPrompt> render_conversation(const Checkpoint& checkpoint, std::string_view messages,
-                                           std::string_view tools, const PromptOptions& options) {
-  auto prompt = checkpoint.render(messages, tools, options);
-  if (!prompt && prompt.error().code == ErrorCode::unsupported && options.prompt_template.empty()) {
-    Error error = prompt.error();
-    if (error.message.find("--raw") == std::string::npos) {
-      error.message += "; a base model can continue plain text: carat run MODEL --raw -p TEXT";
-    }
-    return std::unexpected(std::move(error));
-  }
-  return prompt;
-}
-
 }  // namespace carat::cli

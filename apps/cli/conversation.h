@@ -4,7 +4,6 @@
 #include <string>
 #include <string_view>
 
-#include "carat/checkpoint.h"
 #include "carat/result.h"
 #include "cli/input.h"
 
@@ -19,9 +18,5 @@ Result<std::string> read_messages(const std::string& path, std::string_view syst
 
 /// The JSON of a tools file as it is; empty for an empty path. Errors: bad_file, invalid_argument (not a JSON array).
 Result<std::string> read_tools(const std::string& path);
-
-/// Renders; where the checkpoint has no known template the error also names what else can be done with it.
-Result<RenderedPrompt> render_conversation(const Checkpoint& checkpoint, std::string_view messages,
-                                           std::string_view tools, const PromptOptions& options);
 
 }  // namespace carat::cli

@@ -50,6 +50,7 @@ Json summary_json(const CheckpointSummary& summary) {
   json["name"] = summary.name;
   json["family"] = summary.family;
   json["format"] = summary.format;
+  json["released_size"] = summary.released_size ? Json(*summary.released_size) : Json();
   json["vocab_size"] = summary.vocab_size;
   json["hidden_size"] = summary.hidden_size;
   json["max_position_embeddings"] = summary.max_position_embeddings;
@@ -87,6 +88,7 @@ std::string overview_text(const CheckpointSummary& summary) {
   std::string out = summary.name.empty() ? "(unnamed)" : one_line(summary.name);
   out += ": " + one_line(summary.family) + " text model, " + summary.format + "\n\n";
   Table table({{"", false}, {"", false}});
+  if (summary.released_size) table.add({"configuration", "that of " + *summary.released_size});
   table.add({"parameters", grouped(summary.total_parameters) + " (" + bytes_text(summary.total_bytes) + ")"});
   table.add({"layers", grouped(static_cast<std::int64_t>(summary.layers.size())) +
                            (summary.num_kv_shared_layers > 0 ? " (the last " + grouped(summary.num_kv_shared_layers) +

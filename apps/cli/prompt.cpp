@@ -42,7 +42,7 @@ Result<ExitCode> prompt(PromptCommandOptions options, Output& output) {
   auto checkpoint = Checkpoint::open(options.model);
   if (!checkpoint) return forward(checkpoint);
   options.rendering.add_generation_prompt = !options.no_generation_prompt && !options.rendering.continue_final_message;
-  auto rendered = render_conversation(*checkpoint, *messages, *tools, options.rendering);
+  auto rendered = checkpoint->render(*messages, *tools, options.rendering);
   if (!rendered) return forward(rendered);
   if (options.json) {
     output.write("{\"text\":" + dump_json(rendered->text) + ",\"ids\":[" + join_ids(rendered->ids, ',') + "]}\n");

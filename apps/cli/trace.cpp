@@ -73,7 +73,7 @@ Result<std::vector<TokenId>> trace_ids(const TraceOptions& options, const Checkp
   if (options.has_tokens) return options.tokens;
   auto messages = read_messages(options.messages, "");
   if (!messages) return forward(messages);
-  auto rendered = render_conversation(checkpoint, *messages, "", options.rendering);
+  auto rendered = checkpoint.render(*messages, "", options.rendering);
   if (!rendered) return forward(rendered);
   return std::move(rendered->ids);
 }

@@ -1,8 +1,12 @@
 // An opened checkpoint: what it is, its tokenizer, its prompt format. No weights are read.
 //
 //   auto checkpoint = carat::Checkpoint::open("gemma-4-E2B-it");
-//   if (!checkpoint) { std::cerr << checkpoint.error().message << '\n'; return 1; }
+//   if (!checkpoint) {
+//     std::cerr << checkpoint.error().message << '\n';
+//     return 1;
+//   }
 //   auto ids = checkpoint->tokenize("Hello world");
+//   if (auto summary = checkpoint->inspect()) std::cout << summary->total_parameters << " parameters\n";
 #pragma once
 
 #include <cstdint>
@@ -31,8 +35,9 @@ struct LayerSummary {
   double rope_theta = 0;
 };
 
+/// One tensor of the files, whether Carat uses it or not.
 struct TensorSummary {
-  std::string name, dtype, file;
+  std::string name, dtype, file;    ///< as in the file; "bf16", "q4_k", …; the file's path
   std::vector<std::int64_t> shape;  ///< slowest first
   std::int64_t bytes = 0;
 };
@@ -45,16 +50,20 @@ struct PartSummary {
 
 /// Memory a session of one context length takes, in bytes.
 struct MemorySummary {
-  std::int64_t context_length = 0;
-  std::int64_t kv_cache_f16 = 0;  ///< keys and values at 16 bit, the whole context filled
-  std::int64_t weights = 0;       ///< resident weights: all text tensors less the per-layer table, read by row
-  std::int64_t total = 0;
+  std::int64_t context_length = 0;  ///< tokens
+  std::int64_t kv_cache_f16 = 0;    ///< keys and values at 16 bit, the whole context filled
+  std::int64_t weights = 0;         ///< resident weights: all text tensors less the per-layer table, read by row
+  std::int64_t total = 0;           ///< both together
 };
 
+/// What inspect() finds. Widths are in elements, lengths in tokens; 0 where a model lacks the feature.
 struct CheckpointSummary {
   std::string family;  ///< "gemma4" or "gemma3"
   std::string name;    ///< what the file calls itself, may be empty
   std::string format;  ///< "huggingface" or "gguf"
+  /// The release whose configuration this is ("Gemma 4 E2B"): all layers and widths are the same. Fine-tuned models
+  /// have it too; nothing when one number differs.
+  std::optional<std::string> released_size;
   std::int64_t vocab_size = 0, hidden_size = 0, max_position_embeddings = 0, sliding_window = 0;
   std::int64_t hidden_size_per_layer_input = 0, num_kv_shared_layers = 0;
   double final_logit_softcapping = 0;
@@ -62,40 +71,51 @@ struct CheckpointSummary {
   std::vector<LayerSummary> layers;
   std::vector<TensorSummary> tensors;
   std::vector<PartSummary> parts;
-  std::int64_t total_parameters = 0, total_bytes = 0;
-  std::vector<MemorySummary> memory;
+  std::int64_t total_parameters = 0, total_bytes = 0;  ///< parameters of the model; bytes of all tensors
+  std::vector<MemorySummary> memory;                   ///< for some context lengths, the model's maximum last
 };
 
 /// A prompt as text and as ids (BOS included in both).
 struct RenderedPrompt {
   std::string text;
   std::vector<TokenId> ids;
-  bool starts_in_thought = false;
+  bool starts_in_thought = false;  ///< for GenerateOptions: the answer goes on inside an open thought
 };
 
-/// Shared, immutable, thread-safe; copies are cheap and refer to the same opened files.
+/// Shared, immutable, thread-safe: any number of threads may call any of its functions at once. Copies are cheap and
+/// refer to the same opened files, which must not change while one of them lives. The tokenizer is built at its first
+/// use, which takes part of a second.
 class Checkpoint {
  public:
-  /// Opens a Hugging Face directory or a GGUF file. Errors: bad_file, unsupported. Blocking; reads headers only.
+  /// Opens a Hugging Face directory or a GGUF file (of a split one, its first part). Blocking; reads headers only.
+  /// Errors: bad_file (missing, damaged, or no model), unsupported (a kind of file Carat does not read), io,
+  /// invalid_argument (an empty path), out_of_memory.
   static Result<Checkpoint> open(const std::filesystem::path& path);
 
-  /// Describes the model. Errors: bad_file or unsupported when the configuration or tensors do not make a text model.
+  /// Describes the model. Blocking, milliseconds. Errors: bad_file or unsupported when the configuration or tensors do
+  /// not make a text model.
   Result<CheckpointSummary> inspect() const;
 
-  /// Ids of text; never fails on the text itself. `special` turns literals of control tokens into their ids. Errors:
-  /// unsupported when the checkpoint has no tokenizer.
+  /// Ids of a text in UTF-8, in its order; `bos` puts the beginning-of-text token first. Never fails on the text
+  /// itself: ill-formed bytes count as U+FFFD. `special` turns literals of control tokens ("<|turn>") into their ids;
+  /// without it no text becomes one. Errors: unsupported or bad_file when the checkpoint has no tokenizer or not one
+  /// Carat can use.
   Result<std::vector<TokenId>> tokenize(std::string_view text, bool special = false, bool bos = false) const;
-  /// Text of ids, control tokens printed as literals when `special`. Errors: invalid_argument for an unknown id.
+  /// Text of ids in UTF-8, control tokens printed as literals when `special`, else left out. Bytes that do not join to
+  /// a character become U+FFFD. Errors: invalid_argument for an id outside the vocabulary, those of tokenize().
   Result<std::string> detokenize(std::span<const TokenId> ids, bool special = true) const;
 
-  /// Renders OpenAI-style messages (a JSON array) and tools (a JSON array, or empty) as a prompt. Errors:
-  /// invalid_argument naming the message and field; unsupported naming `--template` when the checkpoint's own template
-  /// is missing or unknown and none is given.
+  /// Renders OpenAI-style messages (a JSON array) and tools (a JSON array, or empty) as a prompt. Errors: bad_file when
+  /// a text is not JSON; invalid_argument naming the message and field; unsupported naming `--template` when the
+  /// checkpoint's own template is missing or unknown and none is given, or for what the prompt format lacks; those of
+  /// tokenize().
   Result<RenderedPrompt> render(std::string_view messages_json, std::string_view tools_json,
                                 const PromptOptions& options = {}) const;
 
-  /// Whether a session of these options can fit this machine beside the weights, all positions filled. Errors:
-  /// out_of_memory saying what would be taken, what there is, and the longest context that fits; invalid_argument.
+  /// Whether a session of these options can fit this machine beside the weights, all positions filled. Allocates
+  /// nothing; counts on the memory this process may use at most, not on what is free just now. Errors: out_of_memory
+  /// saying what would be taken, what there is, and the longest context that fits; invalid_argument (options); those of
+  /// inspect().
   Result<void> fits(const SessionOptions& options) const;
 
   struct State;

@@ -1,7 +1,19 @@
-// A loaded model: weights mapped and prepared for this machine's kernels, shared by any number of sessions.
+// A loaded model: weights mapped and prepared for this machine's kernels, shared by any number of sessions. With a
+// checkpoint opened as in checkpoint.h:
 //
-//   auto model = carat::Model::load(*checkpoint);
+//   auto model = carat::Model::load(*checkpoint, {.threads = 2});
+//   if (!model) {
+//     std::cerr << model.error().message << '\n';
+//     return 1;
+//   }
 //   auto session = carat::Session::create(*model);
+//
+// The proof that it computes what a reference computes:
+//
+//   auto ids = checkpoint->tokenize("The quick brown fox", false, true);
+//   if (auto traced = model->trace(*ids, "trace.safetensors"); !traced) return 1;
+//   auto comparison = carat::compare_traces("trace.safetensors", "reference.safetensors");
+//   if (comparison && comparison->equal()) std::cout << "equal\n";
 #pragma once
 
 #include <cstdint>
@@ -19,63 +31,77 @@
 
 namespace carat {
 
-/// Told how far a long operation is; returning false cancels it (the operation then fails with `cancelled`).
+/// Told how far a long operation is, in steps of its own; returning false cancels it (the operation then fails with
+/// `cancelled`). Called on the thread that called the operation; must not throw, and must not call the model.
 using Progress = std::function<bool(std::int64_t done, std::int64_t total)>;
 
-/// Which kernels serve an operation, and why better ones do not.
+/// Which kernels serve an operation, and why better ones do not (empty when there are none).
 struct KernelChoice {
   std::string operation, chosen, refused;
 };
 
+/// How well a model predicts a text: exp of the mean negative log-likelihood (natural) of a token, and its standard
+/// error.
 struct Perplexity {
   double perplexity = 0, standard_error = 0;
-  std::int64_t tokens = 0;  ///< scored tokens
-  std::int64_t windows = 0;
+  std::int64_t tokens = 0;   ///< scored tokens
+  std::int64_t windows = 0;  ///< windows done
 };
 
 struct PerplexityOptions {
-  std::int64_t window = 512;     ///< tokens per window; the second half of each is scored, BOS replaces its first token
+  /// Tokens per window, 4 to the model's maximum; the second half of each is scored, BOS replaces its first token.
+  std::int64_t window = 512;
   std::int64_t max_windows = 0;  ///< 0 = all
 };
 
-/// The first tensor two traces disagree on, and the worst error of all of them.
+/// The tensors two traces share, each with its largest difference.
 struct TraceComparison {
   struct Row {
     std::string name;
     std::int64_t position = 0;  ///< row of the largest difference
     double absolute_error = 0;  ///< max |a - b|
     double relative_error = 0;  ///< max |a - b| / max |b|
-    bool within = true;
+    bool within = true;         ///< relative_error is at most the tolerance
   };
   std::vector<Row> rows;  ///< shared tensors in the order of the forward pass
+  /// The first row beyond the tolerance, nullptr when there is none. Points into `rows`.
   const Row* first_divergence() const;
+  /// Whether every row is within the tolerance.
   bool equal() const { return first_divergence() == nullptr; }
 };
 
-/// Shared, immutable, thread-safe; copies refer to the same weights. Its thread pool serves one computation at a time.
+/// Shared, immutable, thread-safe; copies are cheap and refer to the same weights. Computations of all its sessions
+/// share one thread pool and take turns: prompts and tokens of different sessions interleave, each waits for the one
+/// before.
 class Model {
  public:
-  /// Prepares the weights. Errors: bad_file (missing tensor, wrong shape), unsupported, invalid_argument (isa,
-  /// threads).
+  /// Prepares the weights. Blocking; mapped weights are read when they are first used. `progress` counts layers.
+  /// Errors: bad_file (missing tensor, wrong shape), unsupported, invalid_argument (isa unknown or not of this
+  /// processor, threads), cancelled.
   static Result<Model> load(const Checkpoint& checkpoint, const ModelOptions& options = {},
                             const Progress& progress = {});
 
-  const Checkpoint& checkpoint() const;
-  std::int64_t max_context_length() const;
-  std::int64_t vocab_size() const;
-  int threads() const;
-  const std::string& isa() const;  ///< name of the best kernel table in use
-  std::vector<KernelChoice> kernels() const;
-  static std::vector<std::string> isa_names();
+  // These never fail, and any thread may call them.
+  const Checkpoint& checkpoint() const;         ///< what it was loaded from
+  std::int64_t max_context_length() const;      ///< tokens the model was made for, the most a session can hold
+  std::int64_t vocab_size() const;              ///< ids are 0 to vocab_size() - 1
+  int threads() const;                          ///< compute threads, the caller counted
+  const std::string& isa() const;               ///< name of the best kernel table in use, one of isa_names()
+  std::vector<KernelChoice> kernels() const;    ///< one row for each operation
+  static std::vector<std::string> isa_names();  ///< what ModelOptions::isa may be: "auto", then the best first
 
-  /// Writes every named intermediate of one forward pass over `ids` to a safetensors file: `ids` (i32), `embedding`,
-  /// `per_layer_inputs`, `layer.N`, `norm`, `logits`, all f32 [tokens, …]. Errors: invalid_argument for an id outside
-  /// the vocabulary or too many ids, io, not_finite is not an error here (the values show where).
+  /// Writes every named intermediate of one forward pass over `ids` [T] to a safetensors file: `ids` [T] i32, and in
+  /// f32 `embedding` [T, D], `per_layer_inputs` [T, layers, width] where the model has them, `layer.N` [T, D], `norm`
+  /// [T, D], `logits` [T, V]. The cache is f32. Blocking; `progress` counts tensors. Values that are not finite are no
+  /// error here: the file shows where they begin. Errors: invalid_argument (no ids, too many, one outside the
+  /// vocabulary), io, out_of_memory, cancelled.
   Result<void> trace(std::span<const TokenId> ids, const std::filesystem::path& out,
                      const Progress& progress = {}) const;
 
-  /// Perplexity of a text with the windows and scoring rule of llama-perplexity. Errors: invalid_argument when the text
-  /// has fewer than two windows' worth of tokens, cancelled.
+  /// Perplexity of a text in UTF-8 with the windows and scoring rule of llama-perplexity; what is left behind the last
+  /// whole window is not scored. Blocking; `progress`, if there is one, is called after each window as Progress is.
+  /// Errors: invalid_argument (the window; a text of less than two windows), unsupported (no tokenizer), not_finite,
+  /// cancelled.
   Result<Perplexity> perplexity(
       std::string_view text, const PerplexityOptions& options,
       const std::function<bool(const Perplexity& so_far, std::int64_t total_windows)>& progress) const;
@@ -87,8 +113,9 @@ class Model {
   std::shared_ptr<const State> state_;
 };
 
-/// Compares the tensors two traces share. Errors: bad_file for an unreadable file or no shared name, or shapes that
-/// differ.
+/// Compares the tensors two safetensors files share by name: a row is within when max |a - b| <= tolerance * max |b|, b
+/// being the reference. Values that are not finite are never within. Blocking; any thread. Errors: bad_file for an
+/// unreadable file, no shared name, or shapes that differ; unsupported for a type that holds no numbers; io.
 Result<TraceComparison> compare_traces(const std::filesystem::path& trace, const std::filesystem::path& reference,
                                        double tolerance = 1e-4);
 

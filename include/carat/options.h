@@ -1,5 +1,15 @@
 // Every choice a caller can make, in one place. Values left empty come from the checkpoint, then from the defaults
-// named.
+// named. Plain data: nothing is checked here; the function that takes options refuses what it cannot use
+// (invalid_argument) and names the field.
+//
+//   carat::GenerateOptions options;
+//   options.sampling.temperature = 0.7F;
+//   options.sampling.seed = 42;  // the same seed gives the same text
+//   options.max_tokens = 100;
+//   options.stop = {"\n\n"};
+//
+//   auto model = carat::Model::load(*checkpoint, {.threads = 2, .isa = "portable"});
+//   auto session = carat::Session::create(*model, {.context_length = 256});
 #pragma once
 
 #include <cstdint>
@@ -11,11 +21,12 @@
 
 namespace carat {
 
+/// A token of the checkpoint's vocabulary: 0 to vocab_size - 1.
 using TokenId = std::int32_t;
 
 /// How a model is loaded.
 struct ModelOptions {
-  int threads = 0;           ///< compute threads, the caller counted; 0 = physical cores this process may use
+  int threads = 0;  ///< compute threads, the caller counted, up to 1024; 0 = physical cores this process may use
   std::string isa = "auto";  ///< kernels: "auto", or a name `Model::isa_names()` lists; an unsupported one is an error
 };
 
@@ -26,7 +37,7 @@ struct SessionOptions {
   std::int64_t context_length = 0;
   std::string cache_type = "auto";  ///< keys and values: "f32", "f16", "bf16"; auto = f32 for f32 checkpoints, else f16
   std::int64_t prompt_chunk = 512;  ///< prompt tokens computed together, 1 to 4096
-  /// Memory for coming back to earlier turns of sliding-window layers; 0 keeps none.
+  /// Most bytes of memory for coming back to earlier turns of sliding-window layers; 0 keeps none.
   std::int64_t snapshot_bytes = std::int64_t{256} << 20;
 };
 
@@ -42,8 +53,8 @@ struct SamplingOptions {
   std::optional<float> repetition_penalty;  ///< > 0, 1 = off (default); divides positive and multiplies negative logits
   std::optional<float> presence_penalty;    ///< subtracted once from ids generated before
   std::optional<float> frequency_penalty;   ///< subtracted per occurrence among generated ids
-  std::vector<std::pair<TokenId, float>> logit_bias;
-  std::optional<std::uint64_t> seed;  ///< same seed, same text; empty = drawn anew and reported
+  std::vector<std::pair<TokenId, float>> logit_bias;  ///< added to these ids' logits; -infinity forbids an id
+  std::optional<std::uint64_t> seed;                  ///< same seed, same text; empty = drawn anew and reported
 };
 
 /// How long and until what a session generates.
@@ -63,11 +74,11 @@ struct GenerateOptions {
 
 /// How messages become a prompt.
 struct PromptOptions {
-  std::string prompt_template;  ///< "" = detect from the checkpoint; "small", "large", "gemma3"
-  bool think = false;
-  bool preserve_thinking = false;
-  bool add_generation_prompt = true;
-  bool continue_final_message = false;
+  std::string prompt_template;          ///< "" = detect from the checkpoint; "small", "large", "gemma3"
+  bool think = false;                   ///< let the model think first; unsupported with "gemma3"
+  bool preserve_thinking = false;       ///< keep the thoughts of earlier answers in the prompt
+  bool add_generation_prompt = true;    ///< end with the opening of the model's answer
+  bool continue_final_message = false;  ///< leave the last message, an assistant's, open for the model to go on with
 };
 
 }  // namespace carat

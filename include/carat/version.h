@@ -1,9 +1,11 @@
 // The version of the library.
+//
+//   std::cout << "Carat " << carat::version() << '\n';
 #pragma once
 
 namespace carat {
 
-/// Semantic version, for example "0.1.0".
+/// The semantic version of the library the program runs with, for example "0.1.0". Never fails; any thread.
 const char* version();
 
 }  // namespace carat

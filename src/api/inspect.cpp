@@ -1,6 +1,7 @@
 // carat::Checkpoint::inspect: the checkpoint described as data.
 #include <algorithm>
 
+#include "api/released_size.h"
 #include "api/state.h"
 #include "model/kv_cache.h"
 #include "model/weights.h"
@@ -47,6 +48,7 @@ Result<CheckpointSummary> Checkpoint::inspect() const {
   for (std::size_t i = 0; i < config->layers.size(); ++i) {
     out.layers.push_back(summarise(config->layers[i], static_cast<std::int64_t>(i)));
   }
+  out.released_size = released_size(out);
   for (const formats::NamedTensor& tensor : file.tensors()) {
     const auto dims = tensor.view.shape.dims();
     out.tensors.push_back({tensor.name,

@@ -36,8 +36,8 @@ bool cut_out(std::string& text, std::string_view part) {
 
 std::unexpected<Error> unknown(const char* what) {
   return fail(ErrorCode::unsupported, concat("the checkpoint has ", what,
-                                             "; name the prompt format with --template small|large|gemma3, or use "
-                                             "--raw to continue plain text"));
+                                             "; name the prompt format with --template small|large|gemma3, or "
+                                             "continue plain text with carat run --raw"));
 }
 
 }  // namespace

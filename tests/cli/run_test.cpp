@@ -177,8 +177,8 @@ TEST(Run, RefusesBadInput) {
   refused(run_model({"-p", "a", "--ctx", "1000000"}), "1000000");
   refused(run_model({"-p", "a", "--logit-bias", "100000=1"}), "100000");
   refused(run({"run", bare_model(), "-p", "a"}), "--template small|large|gemma3");
-  refused(run({"run", bare_model(), "-p", "a"}), "--raw");
-  refused(run({"chat", bare_model()}, "a\n"), "--raw");
+  refused(run({"run", bare_model(), "-p", "a"}), "carat run --raw");
+  refused(run({"chat", bare_model()}, "a\n"), "carat run --raw");
   refused(run({"run", folder / "absent", "-p", "a"}), "absent");
 }
 

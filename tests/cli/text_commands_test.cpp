@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api/full_size_checkpoint.h"
 #include "cli/program.h"
 
 namespace carat::tests {
@@ -163,7 +164,7 @@ TEST(Prompt, RefusesBadMessagesAndModels) {
                  {"expected a JSON array of tools"});
   expect_refused(run({"prompt", chat_model(), "--system", "a"}, R"([{"role":"system","content":"b"}])"),
                  {"already begins with a system message"});
-  expect_refused(run({"prompt", bare_model()}, kHi), {"--template small|large|gemma3", "--raw"});
+  expect_refused(run({"prompt", bare_model()}, kHi), {"--template small|large|gemma3", "carat run --raw"});
 }
 
 TEST(Inspect, ShowsLayersPartsMemoryAndPromptKind) {
@@ -179,6 +180,15 @@ TEST(Inspect, ShowsLayersPartsMemoryAndPromptKind) {
   EXPECT_NE(run({"inspect", chat_model(), "--tensors"}).out.find("[320, 48]"), std::string::npos);
   EXPECT_NE(run({"inspect", bare_model()}).out.find("no known chat template: use carat run --raw, or --template"),
             std::string::npos);
+}
+
+TEST(Inspect, NamesAReleasedConfigurationAndNoOther) {
+  const test::FullSizeCheckpoint files(test::full_sizes().front());
+  EXPECT_NE(run({"inspect", files.path().string()}).out.find("\n  configuration    that of Gemma 4 E2B\n"),
+            std::string::npos);
+  EXPECT_EQ(Json::parse(run({"inspect", files.path().string(), "--json"}).out).at("released_size"), "Gemma 4 E2B");
+  EXPECT_EQ(run({"inspect", chat_model()}).out.find("configuration"), std::string::npos);
+  EXPECT_TRUE(Json::parse(run({"inspect", chat_model(), "--json"}).out).at("released_size").is_null());
 }
 
 TEST(Inspect, JsonHoldsEverything) {
