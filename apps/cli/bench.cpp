@@ -1,5 +1,5 @@
-// carat bench: how fast a model reads prompts and generates here, beside what the machine could do. Option and field names
-// are those of llama-bench, so that the two can be compared.
+// carat bench: how fast a model reads prompts and generates here, beside what the machine could do. Option and field
+// names are those of llama-bench, so that the two can be compared.
 #include <limits>
 #include <memory>
 #include <string>
@@ -36,11 +36,14 @@ struct BenchOptions {
   ModelOptions loading;
 };
 
-void add_counts(CLI::App& app, const std::string& name, std::vector<std::int32_t>& target, std::int32_t min, const std::string& help) {
+void add_counts(CLI::App& app, const std::string& name, std::vector<std::int32_t>& target, std::int32_t min,
+                const std::string& help) {
   const auto assign = [&target, name, min](const std::string& text) {
     target = parse_ids(text, name);
     for (const std::int32_t value : target) {
-      if (value < min) throw CLI::ValidationError(name, "found " + std::to_string(value) + "; expected " + std::to_string(min) + " or more");
+      if (value < min)
+        throw CLI::ValidationError(name,
+                                   "found " + std::to_string(value) + "; expected " + std::to_string(min) + " or more");
     }
   };
   app.add_option_function<std::string>(name, assign, help)->type_name("N,…");
@@ -73,8 +76,12 @@ struct Measured {
   BenchmarkResult result;
   Machine machine;
 
-  double bandwidth_share() const { return result.bytes_per_token * result.tokens_per_second() / machine.read_bytes_per_second; }
-  double compute_share() const { return result.macs_per_token * result.tokens_per_second() / arithmetic_peak(machine, result.quantised); }
+  double bandwidth_share() const {
+    return result.bytes_per_token * result.tokens_per_second() / machine.read_bytes_per_second;
+  }
+  double compute_share() const {
+    return result.macs_per_token * result.tokens_per_second() / arithmetic_peak(machine, result.quantised);
+  }
 };
 
 Json json_of(const std::string& model, const Measured& m) {
@@ -104,7 +111,8 @@ Result<ExitCode> bench(const BenchOptions& options, Output& output) {
   if (!model) return forward(model);
 
   Json array = Json::array();
-  Table table({{"test", false}, {"tokens/s"}, {"+/-"}, {"MB/token"}, {"of bandwidth"}, {"MMAC/token"}, {"of arithmetic"}});
+  Table table(
+      {{"test", false}, {"tokens/s"}, {"+/-"}, {"MB/token"}, {"of bandwidth"}, {"MMAC/token"}, {"of arithmetic"}});
   for (const BenchmarkTest& test : all) {
     auto machine = measure_machine(options.loading);
     if (!machine) return forward(machine);
@@ -139,7 +147,8 @@ Command add_bench(CLI::App& program) {
   add_counts(app, "-p", options->prompts, 0, "Prompt tokens of each test; 0 for none (default: 512)");
   add_counts(app, "-n", options->generates, 0, "Tokens to generate in each test; 0 for none (default: 128)");
   add_counts(app, "-d", options->depths, 0, "Positions filled before, untimed (default: 0)");
-  add_counts(app, "--sequences", options->sequences, 1, "Sequences side by side; their tokens/s are summed (default: 1)");
+  add_counts(app, "--sequences", options->sequences, 1,
+             "Sequences side by side; their tokens/s are summed (default: 1)");
   add_integer(app, "-r", options->measuring.repetitions, 1, 1000, "Timed runs of each test (default: 5)");
   app.add_flag("--json", options->json, "Print an array with one object per test");
   add_compute_options(app, options->loading);

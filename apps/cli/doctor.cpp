@@ -1,5 +1,5 @@
-// carat doctor: what this machine is, which kernels run on it and why better ones do not, and what it can do at best; with
-// a model, what share of that the model reaches.
+// carat doctor: what this machine is, which kernels run on it and why better ones do not, and what it can do at best;
+// with a model, what share of that the model reaches.
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,22 +60,28 @@ Result<ExitCode> doctor(const DoctorOptions& options, Output& output) {
     if (!model) return forward(model);
     for (const BenchmarkTest& test : {kPrompt, kDecode}) {
       ProgressBar bar("Measuring", "runs");
-      auto result = benchmark(*model, test, {.repetitions = 3, .cache_type = "auto"}, [&](std::int64_t done, std::int64_t total) {
-        bar.update(done, total);
-        return !interrupt.stopped();
-      });
+      auto result =
+          benchmark(*model, test, {.repetitions = 3, .cache_type = "auto"}, [&](std::int64_t done, std::int64_t total) {
+            bar.update(done, total);
+            return !interrupt.stopped();
+          });
       bar.finish();
       if (!result) return forward(result);
       results.push_back(std::move(*result));
     }
   }
-  const auto bandwidth = [&](const BenchmarkResult& r) { return r.bytes_per_token * r.tokens_per_second() / machine->read_bytes_per_second; };
-  const auto compute = [&](const BenchmarkResult& r) { return r.macs_per_token * r.tokens_per_second() / arithmetic_peak(*machine, r.quantised); };
+  const auto bandwidth = [&](const BenchmarkResult& r) {
+    return r.bytes_per_token * r.tokens_per_second() / machine->read_bytes_per_second;
+  };
+  const auto compute = [&](const BenchmarkResult& r) {
+    return r.macs_per_token * r.tokens_per_second() / arithmetic_peak(*machine, r.quantised);
+  };
   if (options.json) {
     Json json = json_of(*machine);
     if (!results.empty()) {
       json["prompt"] = {{"tokens_per_second", results[0].tokens_per_second()}, {"compute_share", compute(results[0])}};
-      json["decode"] = {{"tokens_per_second", results[1].tokens_per_second()}, {"bandwidth_share", bandwidth(results[1])}};
+      json["decode"] = {{"tokens_per_second", results[1].tokens_per_second()},
+                        {"bandwidth_share", bandwidth(results[1])}};
     }
     output.write(dump_json(json) + "\n");
     return ExitCode::success;
@@ -85,10 +91,11 @@ Result<ExitCode> doctor(const DoctorOptions& options, Output& output) {
   for (const KernelChoice& choice : machine->kernels) table.add({choice.operation, choice.chosen, choice.refused});
   output.write(table.text());
   if (!results.empty()) {
-    output.write("\n  prompts     " + fixed(results[0].tokens_per_second(), 1) + " tokens/s, " + fixed(100 * compute(results[0]), 0) +
-                 " % of the arithmetic (" + grouped(kPrompt.prompt) + " tokens)\n");
-    output.write("  decoding    " + fixed(results[1].tokens_per_second(), 1) + " tokens/s, " + fixed(100 * bandwidth(results[1]), 0) +
-                 " % of the bandwidth\n");
+    output.write("\n  prompts     " + fixed(results[0].tokens_per_second(), 1) + " tokens/s, " +
+                 fixed(100 * compute(results[0]), 0) + " % of the arithmetic (" + grouped(kPrompt.prompt) +
+                 " tokens)\n");
+    output.write("  decoding    " + fixed(results[1].tokens_per_second(), 1) + " tokens/s, " +
+                 fixed(100 * bandwidth(results[1]), 0) + " % of the bandwidth\n");
   }
   return ExitCode::success;
 }

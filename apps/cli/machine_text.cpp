@@ -9,12 +9,13 @@ double arithmetic_peak(const Machine& machine, bool quantised) {
 }
 
 std::string machine_lines(const Machine& machine) {
-  std::string out = "  CPU         " + machine.cpu + "\n  threads     " + grouped(machine.threads) + "\n  kernels     " + machine.isa +
-                    "\n  memory      " + bytes_text(machine.memory_bytes) + "\n";
+  std::string out = "  CPU         " + machine.cpu + "\n  threads     " + grouped(machine.threads) +
+                    "\n  kernels     " + machine.isa + "\n  memory      " + bytes_text(machine.memory_bytes) + "\n";
   if (machine.read_bytes_per_second <= 0) return out;
   out += "  bandwidth   " + fixed(machine.read_bytes_per_second / 1e9, 1) + " GB/s, all threads reading\n";
   out += "  arithmetic  ";
-  if (machine.int8_macs_per_second > 0) out += fixed(machine.int8_macs_per_second / 1e9, 0) + " GMAC/s of 8-bit integers, ";
+  if (machine.int8_macs_per_second > 0)
+    out += fixed(machine.int8_macs_per_second / 1e9, 0) + " GMAC/s of 8-bit integers, ";
   return out + fixed(machine.float_macs_per_second / 1e9, 0) + " GMAC/s of f32\n";
 }
 

@@ -122,10 +122,9 @@ int run_program(int argc, char** argv) {
   program.add_flag("--version")->description("Show the version");
   program.require_subcommand(0, 1);
   program.footer(kExamples);
-  const std::vector<Command> commands = {add_run(program),      add_chat(program),       add_inspect(program),
-                                         add_tokenize(program), add_detokenize(program), add_prompt(program),
-                                         add_trace(program),    add_perplexity(program),
-                                         add_bench(program),    add_doctor(program)};
+  const std::vector<Command> commands = {
+      add_run(program),    add_chat(program),  add_inspect(program),    add_tokenize(program), add_detokenize(program),
+      add_prompt(program), add_trace(program), add_perplexity(program), add_bench(program),    add_doctor(program)};
   for (const Command& command : commands) {
     command.app->formatter(program.get_formatter());
     command.app->group("Commands");

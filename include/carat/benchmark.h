@@ -47,11 +47,11 @@ struct BenchmarkOptions {
 
 struct BenchmarkResult {
   BenchmarkTest test;
-  std::vector<double> seconds;     ///< of each repetition
-  std::int64_t tokens = 0;         ///< of one repetition, all sequences
-  double bytes_per_token = 0;      ///< weights and cache the model must read, shared by the tokens of a pass
-  double macs_per_token = 0;       ///< multiply-adds with weights, and of attention
-  bool quantised = false;          ///< most multiply-adds are with quantised weights
+  std::vector<double> seconds;  ///< of each repetition
+  std::int64_t tokens = 0;      ///< of one repetition, all sequences
+  double bytes_per_token = 0;   ///< weights and cache the model must read, shared by the tokens of a pass
+  double macs_per_token = 0;    ///< multiply-adds with weights, and of attention
+  bool quantised = false;       ///< most multiply-adds are with quantised weights
 
   double tokens_per_second() const;   ///< mean over the repetitions
   double standard_deviation() const;  ///< of tokens per second

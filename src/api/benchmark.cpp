@@ -50,7 +50,8 @@ double BenchmarkResult::standard_deviation() const {
   if (seconds.size() < 2) return 0;
   const double mean = tokens_per_second();
   double sum = 0;
-  for (const double s : seconds) sum += (static_cast<double>(tokens) / s - mean) * (static_cast<double>(tokens) / s - mean);
+  for (const double s : seconds)
+    sum += (static_cast<double>(tokens) / s - mean) * (static_cast<double>(tokens) / s - mean);
   return std::sqrt(sum / static_cast<double>(seconds.size() - 1));
 }
 
@@ -68,18 +69,22 @@ Result<BenchmarkResult> benchmark(const Model& model, const BenchmarkTest& test,
                 concat("benchmark: found ", test.sequences, " sequences; expected 1 to ", kMostSequences));
   }
   if (options.repetitions < 1) {
-    return fail(ErrorCode::invalid_argument, concat("benchmark: found ", options.repetitions, " repetitions; expected 1 or more"));
+    return fail(ErrorCode::invalid_argument,
+                concat("benchmark: found ", options.repetitions, " repetitions; expected 1 or more"));
   }
   const std::int64_t tokens = test.prompt + test.generate;
-  if (test.depth < 0 || test.depth > config.max_position_embeddings || tokens > config.max_position_embeddings - test.depth) {
-    return fail(ErrorCode::invalid_argument, concat("benchmark: depth ", test.depth, " and ", tokens, " tokens; expected no more than ",
-                                                    config.max_position_embeddings, " together, the model's maximum"));
+  if (test.depth < 0 || test.depth > config.max_position_embeddings ||
+      tokens > config.max_position_embeddings - test.depth) {
+    return fail(ErrorCode::invalid_argument,
+                concat("benchmark: depth ", test.depth, " and ", tokens, " tokens; expected no more than ",
+                       config.max_position_embeddings, " together, the model's maximum"));
   }
   auto cache_type = resolve_cache_type(state.checkpoint.state()->file, config, options.cache_type);
   if (!cache_type) return forward(cache_type);
   engine::SamplerSettings sampling = state.defaults.sampling;
   sampling.seed = 1;
-  const engine::BenchmarkShape shape{test.prompt, test.generate, test.depth, test.sequences, SessionOptions{}.prompt_chunk};
+  const engine::BenchmarkShape shape{test.prompt, test.generate, test.depth, test.sequences,
+                                     SessionOptions{}.prompt_chunk};
   const Model::State::Turn turn = state.take_turn();
   auto seconds = engine::benchmark(turn.compute, shape, sampling, *cache_type, options.repetitions,
                                    [&](std::int64_t done) { return !progress || progress(done, options.repetitions); });

@@ -26,8 +26,9 @@ struct Run {
     for (std::int64_t begin = 0; begin < tokens; begin += shape.prompt_chunk) {
       const std::int64_t count = std::min(shape.prompt_chunk, tokens - begin);
       const bool wanted = logits && begin + count == tokens;
-      const model::SequenceChunk chunk{&cache, std::span(ids).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
-                                       wanted ? count - 1 : count};
+      const model::SequenceChunk chunk{
+          &cache, std::span(ids).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
+          wanted ? count - 1 : count};
       auto done = compute.transformer.forward(compute.context, compute.workspace, {&chunk, 1});
       if (!done) return std::unexpected(done.error());
     }
@@ -58,9 +59,9 @@ struct Run {
 
 }  // namespace
 
-Result<std::vector<double>> benchmark(const Compute& compute, const BenchmarkShape& shape, const SamplerSettings& sampling,
-                                      tensor::DType cache_type, std::int64_t repetitions,
-                                      const std::function<bool(std::int64_t)>& progress) {
+Result<std::vector<double>> benchmark(const Compute& compute, const BenchmarkShape& shape,
+                                      const SamplerSettings& sampling, tensor::DType cache_type,
+                                      std::int64_t repetitions, const std::function<bool(std::int64_t)>& progress) {
   Run run{compute, shape, {}, {}, {}};
   const std::int64_t context = shape.depth + std::max(shape.prompt, shape.generate);
   std::vector<model::KvCache::RingSnapshot> filled;
@@ -76,12 +77,16 @@ Result<std::vector<double>> benchmark(const Compute& compute, const BenchmarkSha
   std::vector<double> seconds;
   for (std::int64_t repetition = 0; repetition <= repetitions; ++repetition) {
     for (std::size_t s = 0; s < run.caches.size(); ++s) {
-      if (shape.depth > 0) run.caches[s].restore(filled[s]);
-      else run.caches[s].truncate(0);
+      if (shape.depth > 0)
+        run.caches[s].restore(filled[s]);
+      else
+        run.caches[s].truncate(0);
     }
     const auto from = Clock::now();
     // Two steps warm decoding up: what is allocated once is there after the first.
-    auto done = shape.prompt > 0 ? run.prompts() : run.decode(repetition == 0 ? std::min<std::int64_t>(2, shape.generate) : shape.generate);
+    auto done = shape.prompt > 0
+                    ? run.prompts()
+                    : run.decode(repetition == 0 ? std::min<std::int64_t>(2, shape.generate) : shape.generate);
     if (!done) return std::unexpected(done.error());
     if (repetition > 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - from).count());
     if (progress && !progress(repetition)) return fail(ErrorCode::cancelled, "cancelled while measuring");

@@ -16,11 +16,11 @@ struct BenchmarkShape {
   std::int64_t prompt_chunk = 512;
 };
 
-/// Seconds of each repetition. Before the first, one run is not timed; filling the depth never is. A prompt's logits are
-/// those of its last token. Decoding includes the head and drawing a token with `sampling`. Calls progress after each
-/// repetition (the untimed one is number 0); false cancels. Errors: out_of_memory, cancelled, not_finite.
-Result<std::vector<double>> benchmark(const Compute& compute, const BenchmarkShape& shape, const SamplerSettings& sampling,
-                                      tensor::DType cache_type, std::int64_t repetitions,
-                                      const std::function<bool(std::int64_t done)>& progress);
+/// Seconds of each repetition. Before the first, one run is not timed; filling the depth never is. A prompt's logits
+/// are those of its last token. Decoding includes the head and drawing a token with `sampling`. Calls progress after
+/// each repetition (the untimed one is number 0); false cancels. Errors: out_of_memory, cancelled, not_finite.
+Result<std::vector<double>> benchmark(const Compute& compute, const BenchmarkShape& shape,
+                                      const SamplerSettings& sampling, tensor::DType cache_type,
+                                      std::int64_t repetitions, const std::function<bool(std::int64_t done)>& progress);
 
 }  // namespace carat::engine

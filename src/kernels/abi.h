@@ -78,8 +78,8 @@ struct KernelTable {
   void (*store[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};      ///< out[i] = x[i]
   void (*store_key[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};  ///< out[i * kKeyBlock] = x[i]
 
-  /// Keep the arithmetic units busy for some rounds with what matmuls are made of; return the multiply-adds done. `sink`
-  /// takes 16 floats, so that nothing can be left out.
+  /// Keep the arithmetic units busy for some rounds with what matmuls are made of; return the multiply-adds done.
+  /// `sink` takes 16 floats, so that nothing can be left out.
   std::int64_t (*busy_int8)(std::int64_t rounds, float* sink) = nullptr;
   std::int64_t (*busy_float)(std::int64_t rounds, float* sink) = nullptr;
 };

@@ -6,9 +6,10 @@
 namespace carat::kernels {
 
 struct MachineLimits {
-  double read_bytes_per_second = 0;   ///< all threads reading memory that no cache holds
-  double int8_macs_per_second = 0;    ///< products of 8-bit integers in registers; 0 where the table has no integer kernels
-  double float_macs_per_second = 0;   ///< f32 multiply-adds in registers
+  double read_bytes_per_second = 0;  ///< all threads reading memory that no cache holds
+  double int8_macs_per_second =
+      0;  ///< products of 8-bit integers in registers; 0 where the table has no integer kernels
+  double float_macs_per_second = 0;  ///< f32 multiply-adds in registers
 };
 
 /// Measures for about `seconds` per figure with the context's threads and table; the best of several short runs counts,

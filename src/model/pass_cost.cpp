@@ -28,7 +28,8 @@ struct Counter {
 
 PassCost pass_cost(const Config& config, const Weights& weights, tensor::DType cache_type, const PassShape& shape) {
   Counter count;
-  const std::int64_t all = shape.sequences * shape.tokens, wanted = shape.sequences * std::min(shape.tokens, shape.logit_rows);
+  const std::int64_t all = shape.sequences * shape.tokens,
+                     wanted = shape.sequences * std::min(shape.tokens, shape.logit_rows);
   const std::int64_t last_owner = config.last_kv_owner();
   count.table_rows(weights.embed_tokens, all);
   if (config.hidden_size_per_layer_input > 0) count.table_rows(weights.embed_tokens_per_layer, all);
@@ -42,8 +43,9 @@ PassCost pass_cost(const Config& config, const Weights& weights, tensor::DType c
     const std::int64_t keys = index <= last_owner ? all : wanted, rows = index < last_owner ? all : wanted;
     count.matrix(layer.k_proj, keys);
     if (!spec.attention_k_eq_v) count.matrix(layer.v_proj, keys);
-    for (const kernels::PackedMatrix* weight : {&layer.q_proj, &layer.o_proj, &layer.gate_proj, &layer.up_proj, &layer.down_proj,
-                                                &layer.per_layer_input_gate, &layer.per_layer_projection, &layer.router_proj}) {
+    for (const kernels::PackedMatrix* weight :
+         {&layer.q_proj, &layer.o_proj, &layer.gate_proj, &layer.up_proj, &layer.down_proj, &layer.per_layer_input_gate,
+          &layer.per_layer_projection, &layer.router_proj}) {
       count.matrix(*weight, rows);
     }
     if (!layer.experts.empty()) {

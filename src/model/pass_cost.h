@@ -1,4 +1,5 @@
-// What a forward pass must read and multiply, from the configuration and the weights alone: the yardstick of measurements.
+// What a forward pass must read and multiply, from the configuration and the weights alone: the yardstick of
+// measurements.
 #pragma once
 
 #include <cstdint>
@@ -8,19 +9,21 @@
 
 namespace carat::model {
 
-/// `sequences` sequences of `tokens` new tokens each, behind `depth` positions; logits for the last `logit_rows` of each.
+/// `sequences` sequences of `tokens` new tokens each, behind `depth` positions; logits for the last `logit_rows` of
+/// each.
 struct PassShape {
   std::int64_t sequences = 1, tokens = 1, depth = 0, logit_rows = 1;
 };
 
-/// Every weight the pass needs is read once, however many tokens use it; cached keys and values are read once per sequence.
-/// Experts are counted as if no two tokens chose the same one, up to all of them. Norms and activations count nothing.
+/// Every weight the pass needs is read once, however many tokens use it; cached keys and values are read once per
+/// sequence. Experts are counted as if no two tokens chose the same one, up to all of them. Norms and activations count
+/// nothing.
 struct PassCost {
-  std::int64_t weight_bytes = 0;     ///< matrices, and the rows of the embedding tables
-  std::int64_t cache_bytes = 0;      ///< keys and values attended to
-  std::int64_t weight_macs = 0;      ///< multiply-adds with weights
-  std::int64_t attention_macs = 0;   ///< multiply-adds of queries with keys and of weights with values
-  std::int64_t quantised_macs = 0;   ///< of weight_macs, those with quantised weights
+  std::int64_t weight_bytes = 0;    ///< matrices, and the rows of the embedding tables
+  std::int64_t cache_bytes = 0;     ///< keys and values attended to
+  std::int64_t weight_macs = 0;     ///< multiply-adds with weights
+  std::int64_t attention_macs = 0;  ///< multiply-adds of queries with keys and of weights with values
+  std::int64_t quantised_macs = 0;  ///< of weight_macs, those with quantised weights
 
   std::int64_t bytes() const { return weight_bytes + cache_bytes; }
   std::int64_t macs() const { return weight_macs + attention_macs; }

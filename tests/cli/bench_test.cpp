@@ -12,7 +12,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 TEST(Bench, JsonListsEveryTestPromptsFirst) {
-  const Finished result = run({"bench", chat_model(), "-p", "9,40", "-n", "3", "-d", "0,20", "--sequences", "1,2", "-r", "2", "-t", "1", "--json"});
+  const Finished result = run({"bench", chat_model(), "-p", "9,40", "-n", "3", "-d", "0,20", "--sequences", "1,2", "-r",
+                               "2", "-t", "1", "--json"});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.err, "");
   const Json all = Json::parse(result.out);
@@ -41,7 +42,8 @@ TEST(Bench, JsonListsEveryTestPromptsFirst) {
 }
 
 TEST(Bench, TableNamesTheMachineAndTheTests) {
-  const Finished result = run({"bench", chat_model(), "-p", "8", "-n", "0", "-d", "16", "-r", "1", "--isa", "portable"});
+  const Finished result =
+      run({"bench", chat_model(), "-p", "8", "-n", "0", "-d", "16", "-r", "1", "--isa", "portable"});
   ASSERT_EQ(result.code, 0) << result.err;
   for (const char* text : {"portable", "GB/s", "GMAC/s", "prompt 8 at depth 16", "tokens/s"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << "\n" << result.out;

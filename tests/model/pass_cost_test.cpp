@@ -43,9 +43,11 @@ TEST(PassCost, AttentionSeesWindowsAndWholeContexts) {
   const test::TinyModel model(file.path(), "portable", 1);
   ASSERT_TRUE(model.ok());
   const auto at = [&](std::int64_t depth, std::int64_t sequences) {
-    return model::pass_cost(model.config(), model.transformer().weights(), tensor::DType::f16, {sequences, 1, depth, 1});
+    return model::pass_cost(model.config(), model.transformer().weights(), tensor::DType::f16,
+                            {sequences, 1, depth, 1});
   };
-  // E2B: 28 sliding layers of 512 positions with heads of 256, 7 full ones with heads of 512; one KV head, 8 query heads.
+  // E2B: 28 sliding layers of 512 positions with heads of 256, 7 full ones with heads of 512; one KV head, 8 query
+  // heads.
   const std::int64_t sliding = 28 * 512 * 256, full = 7 * 4097 * 512;
   EXPECT_EQ(at(4096, 1).attention_macs, 2 * 8 * (sliding + full));
   EXPECT_EQ(at(4096, 1).cache_bytes, 2 * 2 * (sliding + full));
