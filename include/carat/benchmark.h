@@ -2,7 +2,10 @@
 //
 //   auto limits = carat::measure_machine({});
 //   auto result = carat::benchmark(*model, {.generate = 64});
-//   std::cout << result->tokens_per_second() << " tokens/s\n";
+//   if (limits && result) {
+//     std::cout << result->tokens_per_second() << " tokens/s of "
+//               << limits->read_bytes_per_second / result->bytes_per_token << " that memory allows\n";
+//   }
 #pragma once
 
 #include <cstdint>
@@ -53,8 +56,10 @@ struct BenchmarkResult {
   double macs_per_token = 0;    ///< multiply-adds with weights, and of attention
   bool quantised = false;       ///< most multiply-adds are with quantised weights
 
-  double tokens_per_second() const;   ///< mean over the repetitions
-  double standard_deviation() const;  ///< of tokens per second
+  /// Mean over the repetitions. Needs at least one, as every result of benchmark() has.
+  double tokens_per_second() const;
+  /// Of tokens per second, over the repetitions; 0 for a single one.
+  double standard_deviation() const;
 };
 
 /// Runs one measurement on random tokens. `progress(done, total)` counts repetitions; false cancels. Errors:

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "carat/benchmark.h"
 #include "carat/checkpoint.h"
 #include "carat/model.h"
 #include "carat/options.h"
@@ -49,6 +50,15 @@ int checkpoint_example(std::vector<TokenId>& found) {
   if (auto summary = checkpoint->inspect()) std::cout << summary->total_parameters << " parameters\n";
   if (ids) found = *ids;
   return 0;
+}
+
+void benchmark_example(const Result<Model>& model) {
+  auto limits = carat::measure_machine({});
+  auto result = carat::benchmark(*model, {.generate = 64});
+  if (limits && result) {
+    std::cout << result->tokens_per_second() << " tokens/s of "
+              << limits->read_bytes_per_second / result->bytes_per_token << " that memory allows\n";
+  }
 }
 
 int model_example(const Result<Checkpoint>& checkpoint) {
@@ -164,6 +174,16 @@ TEST_F(HeaderExamples, Model) {
   const Printed printed;
   EXPECT_EQ(trace_example(checkpoint, model), 0);
   EXPECT_EQ(printed.text(), "equal\n");
+}
+
+TEST_F(HeaderExamples, Benchmark) {
+  const auto checkpoint = Checkpoint::open("gemma-4-E2B-it");
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  const auto model = Model::load(*checkpoint, {.threads = 1});
+  ASSERT_TRUE(model) << model.error().message;
+  const Printed printed;
+  benchmark_example(model);
+  EXPECT_TRUE(printed.text().ends_with(" that memory allows\n")) << printed.text();
 }
 
 TEST_F(HeaderExamples, Options) {
