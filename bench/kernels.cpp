@@ -14,6 +14,7 @@
 
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
+#include "kernels/machine_limits.h"
 #include "kernels/ops.h"
 
 namespace {
@@ -55,23 +56,12 @@ struct Bench {
     return options.only.empty() || name.find(options.only) != std::string_view::npos;
   }
 
-  // Plain reading with every thread.
-  void memory() {
+  void limits() {
     if (!wanted("memory")) return;
-    std::vector<std::uint64_t> data(std::size_t{256} << 17, 1);  // 256 MiB
-    std::vector<std::uint64_t> sums(64);
-    const double time = best_time(4 * options.budget, [&] {
-      constexpr std::int64_t kPiece = 1 << 15;
-      pool.parallel_for(
-          static_cast<std::int64_t>(data.size()) / kPiece, 8, [&](std::int64_t begin, std::int64_t end, int thread) {
-            std::uint64_t sum[8] = {};
-            for (const std::uint64_t* p = data.data() + begin * kPiece; p != data.data() + end * kPiece; p += 8) {
-              for (int i = 0; i < 8; ++i) sum[i] += p[i];
-            }
-            for (const std::uint64_t s : sum) sums[static_cast<std::size_t>(thread)] += s;
-          });
-    });
-    std::printf("memory read                  %8.1f GB/s\n", static_cast<double>(data.size()) * 8 / time / 1e9);
+    const kernels::MachineLimits found = kernels::measure_limits(context, 2 * options.budget);
+    std::printf("memory read                  %8.1f GB/s\n", found.read_bytes_per_second / 1e9);
+    std::printf("8-bit products in registers  %8.1f GMAC/s\n", found.int8_macs_per_second / 1e9);
+    std::printf("f32 in registers             %8.1f GMAC/s\n", found.float_macs_per_second / 1e9);
   }
 
   void pool_overhead() {
@@ -207,7 +197,7 @@ int main(int argc, char** argv) {
   }
   Bench bench(options);
   std::printf("%s, %d threads, kernels %s\n", base::cpu_name().c_str(), options.threads, bench.dispatch.name.c_str());
-  bench.memory();
+  bench.limits();
   bench.pool_overhead();
   bench.rows();
   using tensor::DType;

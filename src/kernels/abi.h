@@ -56,7 +56,8 @@ struct AttentionTile {
   float scale = 1;
 };
 
-/// One ISA's functions; nullptr is a hole that the next table in the dispatcher's order fills.
+/// One ISA's functions. A matmul that is nullptr has its weights decoded to f32; busy_int8 may be; every other must be
+/// there.
 struct KernelTable {
   const char* name = nullptr;
   /// Per tensor::DType. Float kernels read `x`; quantised ones read `quantised`. A type no table has is decoded to f32

@@ -1,5 +1,4 @@
-// Which kernels run on this machine: an ordered list of tables, best first, the portable one last. A hole in the chosen
-// table is filled from the rows below it.
+// Which kernels run on this machine: an ordered list of tables, best first, the portable one last.
 #include <vector>
 
 #include "base/concat.h"

@@ -33,8 +33,8 @@ struct DispatchRow {
 
 /// The dispatcher's answer for one machine and one wish; see select_kernels.
 struct Dispatch {
-  std::shared_ptr<const KernelTable> table;  ///< holes filled from the next rows, `ref` last
-  std::string name;                          ///< "avx512", "avx2", "neon", "portable": the best row in use
+  std::shared_ptr<const KernelTable> table;
+  std::string name;  ///< "avx512", "avx2", "neon", "portable": the best row in use
   std::vector<DispatchRow> report;
 };
 
