@@ -3,7 +3,6 @@
 // machine lets through.
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -12,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/best_time.h"
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "kernels/machine_limits.h"
@@ -20,21 +20,7 @@
 namespace {
 
 using namespace carat;
-using Clock = std::chrono::steady_clock;
-
-double seconds(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
-
-/// Shortest time of `body` in about `budget` seconds, at least three runs.
-double best_time(double budget, const std::function<void()>& body) {
-  double best = 1e30;
-  const auto start = Clock::now();
-  for (int run = 0; run < 3 || seconds(start) < budget; ++run) {
-    const auto from = Clock::now();
-    body();
-    best = std::min(best, seconds(from));
-  }
-  return best;
-}
+using base::best_time;
 
 struct Options {
   std::string isa = "auto";

@@ -1,8 +1,8 @@
 // Measuring through the public interface: limits of the machine, speed of a model.
 #include "carat/benchmark.h"
 
+#include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "api/state.h"
 #include "base/concat.h"
@@ -17,16 +17,13 @@ namespace carat {
 using base::concat;
 
 Result<Machine> measure_machine(const ModelOptions& options, double seconds) {
-  constexpr int kMaxThreads = 1024;
-  if (options.threads < 0 || options.threads > kMaxThreads) {
-    return fail(ErrorCode::invalid_argument,
-                concat("threads: found ", options.threads, "; expected 1 to ", kMaxThreads, ", or 0 for all cores"));
-  }
+  auto threads = resolve_threads(options.threads);
+  if (!threads) return forward(threads);
   auto dispatch = kernels::select_kernels(options.isa);
   if (!dispatch) return forward(dispatch);
   Machine out;
   out.cpu = base::cpu_name();
-  out.threads = options.threads == 0 ? base::usable_cores() : options.threads;
+  out.threads = *threads;
   out.isa = dispatch->name;
   for (const auto& row : dispatch->report) out.kernels.push_back({row.operation, row.chosen, row.refused});
   out.memory_bytes = base::usable_memory_bytes();
@@ -98,12 +95,7 @@ Result<BenchmarkResult> benchmark(const Model& model, const BenchmarkTest& test,
   model::PassCost cost;
   double pass_tokens = 0;
   const auto add = [&](const model::PassShape& pass) {
-    const model::PassCost one = model::pass_cost(config, state.transformer->weights(), *cache_type, pass);
-    cost.weight_bytes += one.weight_bytes;
-    cost.cache_bytes += one.cache_bytes;
-    cost.weight_macs += one.weight_macs;
-    cost.attention_macs += one.attention_macs;
-    cost.quantised_macs += one.quantised_macs;
+    cost += model::pass_cost(config, state.transformer->weights(), *cache_type, pass);
     pass_tokens += static_cast<double>(pass.sequences * pass.tokens);
   };
   if (test.prompt > 0) {

@@ -9,20 +9,26 @@ namespace carat {
 
 using base::concat;
 
+Result<int> resolve_threads(int threads) {
+  constexpr int kMaxThreads = 1024;
+  if (threads < 0 || threads > kMaxThreads) {
+    return fail(ErrorCode::invalid_argument,
+                concat("threads: found ", threads, "; expected 1 to ", kMaxThreads, ", or 0 for all cores"));
+  }
+  return threads == 0 ? base::usable_cores() : threads;
+}
+
 Result<Model> Model::load(const Checkpoint& checkpoint, const ModelOptions& options, const Progress& progress) {
   const auto& config = checkpoint.state()->config();
   if (!config) return std::unexpected(config.error());
-  constexpr int kMaxThreads = 1024;
-  if (options.threads < 0 || options.threads > kMaxThreads) {
-    return fail(ErrorCode::invalid_argument,
-                concat("threads: found ", options.threads, "; expected 1 to ", kMaxThreads, ", or 0 for all cores"));
-  }
+  auto threads = resolve_threads(options.threads);
+  if (!threads) return forward(threads);
   auto state = std::make_shared<State>();
   state->checkpoint = checkpoint;
   auto dispatch = kernels::select_kernels(options.isa);
   if (!dispatch) return forward(dispatch);
   state->dispatch = std::move(*dispatch);
-  state->pool = std::make_unique<base::ThreadPool>(options.threads == 0 ? base::usable_cores() : options.threads);
+  state->pool = std::make_unique<base::ThreadPool>(*threads);
   auto weights = model::load_weights(checkpoint.state()->file, *config, *state->dispatch.table, progress);
   if (!weights) return forward(weights);
   state->transformer = std::make_unique<const model::Transformer>(*config, std::move(*weights));

@@ -52,6 +52,9 @@ struct Model::State {
   mutable model::Workspace workspace_;
 };
 
+/// The number of compute threads: what the options name, or the cores this process may use.
+Result<int> resolve_threads(int threads);
+
 /// The cache type of a session: what the options name, or by the checkpoint's weights.
 Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const model::Config& config,
                                          const std::string& name);

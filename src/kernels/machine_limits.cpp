@@ -1,35 +1,19 @@
 #include "kernels/machine_limits.h"
 
-#include <algorithm>
-#include <chrono>
 #include <functional>
 #include <vector>
 
+#include "base/best_time.h"
 #include "base/thread_pool.h"
 #include "kernels/abi.h"
 
 namespace carat::kernels {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-// Shortest time of `body` within `seconds`, at least three runs.
-double best_time(double seconds, const std::function<void()>& body) {
-  const auto since = [](Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); };
-  const auto start = Clock::now();
-  double best = 1e30;
-  for (int run = 0; run < 3 || since(start) < seconds; ++run) {
-    const auto from = Clock::now();
-    body();
-    best = std::min(best, since(from));
-  }
-  return best;
-}
-
 double read_bandwidth(base::ThreadPool& pool, double seconds) {
   std::vector<std::uint64_t> data(std::size_t{256} << 17, 1);
   std::vector<std::uint64_t> sums(static_cast<std::size_t>(pool.threads()));
-  const double time = best_time(seconds, [&] {
+  const double time = base::best_time(seconds, [&] {
     constexpr std::int64_t kPiece = 1 << 15;
     const auto read = [&](std::int64_t begin, std::int64_t end, int thread) {
       std::uint64_t sum[8] = {};
@@ -52,7 +36,7 @@ double arithmetic(base::ThreadPool& pool, double seconds, std::int64_t (*busy)(s
     const auto piece = static_cast<std::size_t>(begin);
     macs[piece] = busy(kRounds, sinks.data() + 64 * piece);
   };
-  const double time = best_time(seconds, [&] { pool.parallel_for(pool.threads(), 1, std::ref(work)); });
+  const double time = base::best_time(seconds, [&] { pool.parallel_for(pool.threads(), 1, std::ref(work)); });
   return static_cast<double>(macs[0]) * pool.threads() / time;
 }
 

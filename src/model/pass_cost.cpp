@@ -55,6 +55,7 @@ PassCost pass_cost(const Config& config, const Weights& weights, tensor::DType c
         count.experts(*weight, products, used);
       }
     }
+    if (rows == 0) continue;
     // Attention: row t of a sequence sees what its window holds of depth + t + 1 positions.
     const std::int64_t first = shape.tokens - rows / shape.sequences, window = spec.sliding_window;
     std::int64_t seen = 0;

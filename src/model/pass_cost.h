@@ -25,6 +25,14 @@ struct PassCost {
   std::int64_t attention_macs = 0;  ///< multiply-adds of queries with keys and of weights with values
   std::int64_t quantised_macs = 0;  ///< of weight_macs, those with quantised weights
 
+  PassCost& operator+=(const PassCost& other) {
+    weight_bytes += other.weight_bytes;
+    cache_bytes += other.cache_bytes;
+    weight_macs += other.weight_macs;
+    attention_macs += other.attention_macs;
+    quantised_macs += other.quantised_macs;
+    return *this;
+  }
   std::int64_t bytes() const { return weight_bytes + cache_bytes; }
   std::int64_t macs() const { return weight_macs + attention_macs; }
 };

@@ -52,6 +52,10 @@ TEST(PassCost, AttentionSeesWindowsAndWholeContexts) {
   EXPECT_EQ(at(4096, 1).attention_macs, 2 * 8 * (sliding + full));
   EXPECT_EQ(at(4096, 1).cache_bytes, 2 * 2 * (sliding + full));
   EXPECT_EQ(at(4096, 3).cache_bytes, 3 * at(4096, 1).cache_bytes);
+  // A chunk of a prompt nobody wants logits of: the first 14 layers attend, two of them (5 and 10) to everything.
+  const auto chunk =
+      model::pass_cost(model.config(), model.transformer().weights(), tensor::DType::f16, {1, 1, 4096, 0});
+  EXPECT_EQ(chunk.cache_bytes, 2 * 2 * (12 * 512 * 256 + 2 * 4097 * 512));
   EXPECT_EQ(at(0, 1).attention_macs, 2 * 8 * (28 * 256 + 7 * 512));
 }
 

@@ -3,9 +3,10 @@
 // sum ever crosses lanes. Needs AVX2 and F16C.
 //
 // A format is read in units (of kUnit values, one or more sub-blocks of kSub values that share a scale):
-//   scales(row, unit…)  writes scale and, where the format has minima, offset per sub-block: weight = scale * w -
-//   offset read(row, at, f)    calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value 4 *
-//   step on
+//   scales(row, unit…)  writes a scale and, where the format has minima, an offset per sub-block:
+//                       weight = scale * w - offset
+//   read(row, at, f)    calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value
+//                       4 * step on
 // and says what its integers are: kBits of unsigned magnitude around kZero (w = byte - 2^kZeroLog), or signed bytes.
 #pragma once
 
