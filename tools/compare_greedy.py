@@ -2,6 +2,7 @@
 """Compare Carat's greedy continuations with those of llama.cpp, token by token, on one GGUF file.
 
 usage: compare_greedy.py CARAT LLAMA_SERVER MODEL.gguf [PROMPTS.txt] [-n N] [--threads N] [--isa NAME] [--json]
+                         [--itself OPTIONS]
 
 Both programs get the same prompt ids and always take the likeliest token. Two sound programs part where the two likeliest
 tokens are as good as equal, because their sums are rounded differently; from there on they continue different texts. So of
@@ -15,14 +16,19 @@ The share is equal tokens / tokens in regions, over all prompts. A second share,
 near-ties where both agree: a prompt is compared up to its first difference if either program had a near-tie there, and
 otherwise to its end, everything from the difference on unequal.
 
+With --itself, llama.cpp started with those options takes Carat's place: how far one program agrees with itself when only
+the order of its sums changes is what another can be held to.
+
 Exit codes: 0 share reached, 1 something failed, 2 wrong usage, 3 share below --minimum. Python 3.9, nothing to install.
 """
 
 import argparse
+import contextlib
 import ctypes
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
@@ -60,11 +66,11 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 class LlamaServer:
     """A llama-server on a port of its own; a context manager that always ends it."""
 
-    def __init__(self, program, model, threads, context):
+    def __init__(self, program, model, threads, context, options=()):
         self.port = free_port()
         self.log = tempfile.TemporaryFile()
         command = [program, "--model", model, "--host", "127.0.0.1", "--port", str(self.port), "--threads", str(threads),
-                   "--ctx-size", str(context), "--parallel", "1", "--n-gpu-layers", "0", "--temp", "0"]
+                   "--ctx-size", str(context), "--parallel", "1", "--n-gpu-layers", "0", "--temp", "0", *options]
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
                                             preexec_fn=die_with_parent)
@@ -234,6 +240,14 @@ def share(results, equal, compared):
     return sum(row[equal] for row in results), total, sum(row[equal] for row in results) / total if total else None
 
 
+def mean_lead_difference(results):
+    """Over the positions before the first difference, where both continue the same text."""
+    apart = [abs(ours - theirs) for row in results
+             for ours, theirs in zip(row["carat_leads"][:row["differs_at"]], row["llama_leads"][:row["differs_at"]])
+             if ours is not None and theirs is not None]
+    return sum(apart) / len(apart) if apart else None
+
+
 def read_prompts(path):
     try:
         text = path.read_text(encoding="utf-8")
@@ -251,12 +265,19 @@ def measure(options):
         raise Failure(f"{options.model} is no file")
     carat = Carat(options.carat, str(options.model), options.threads, options.isa)
     results = []
-    with LlamaServer(options.llama_server, str(options.model), options.threads, options.context) as llama:
+    with contextlib.ExitStack() as servers:
+        def serve(extra=()):
+            return servers.enter_context(
+                LlamaServer(options.llama_server, str(options.model), options.threads, options.context, extra))
+
+        llama = serve()
+        other = serve(shlex.split(options.itself)) if options.itself is not None else None
         for prompt in prompts:
             ids, llama_ids = carat.tokenize(prompt), llama.tokenize(prompt)
             if ids != llama_ids:
                 raise Failure(f"the prompt {prompt!r} has other ids:\n  Carat     {ids}\n  llama.cpp {llama_ids}")
-            row = compare(carat.greedy(prompt, options.n), llama.greedy(ids, options.n), options.near_tie)
+            found = other.greedy(ids, options.n) if other else carat.greedy(prompt, options.n)
+            row = compare(found, llama.greedy(ids, options.n), options.near_tie)
             results.append({"prompt": prompt, **row})
             if not options.json and sys.stderr.isatty():
                 print(f"\r{len(results)} of {len(prompts)} prompts", end="", file=sys.stderr, flush=True)
@@ -280,6 +301,7 @@ def main():
     parser.add_argument("--near-tie", metavar="X", type=float, default=0.1,
                         help="largest lead that is a near-tie, natural logarithm (default: 0.1)")
     parser.add_argument("--minimum", metavar="X", type=float, default=0.95, help="least share for exit code 0 (default: 0.95)")
+    parser.add_argument("--itself", metavar="OPTIONS", help="compare llama-server with these options, not Carat")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     if options.n < 1 or options.threads < 1:
@@ -299,6 +321,7 @@ def main():
     if options.json:
         print(json.dumps({"share": part, "equal": equal, "compared": compared, "share_to_difference": part_to,
                           "equal_to_difference": equal_to, "compared_to_difference": compared_to,
+                          "lead_difference": mean_lead_difference(results),
                           "near_tie": options.near_tie, "minimum": options.minimum, "prompts": results},
                          ensure_ascii=False))
     else:
@@ -307,6 +330,7 @@ def main():
             print(f"{equal} of {compared} tokens before near-ties equal: {100 * part:.2f} %")
         if part_to is not None:
             print(f"{equal_to} of {compared_to} tokens equal when compared to the first difference: {100 * part_to:.2f} %")
+        print(f"leads differ by {number(mean_lead_difference(results))} in the mean before the first difference")
     if part is None:
         sys.exit("compare_greedy: nothing to compare: every continuation begins with a near-tie")
     sys.exit(0 if part >= options.minimum else 3)

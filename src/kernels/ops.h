@@ -99,8 +99,8 @@ struct MatmulTarget {
 };
 
 /// Multiplies x [T, in] with one or more weights of the same in_features, in one parallel region. For 16- and 32-bit
-/// weights activations stay f32; for quantised weights each row of x may be quantised to 8 bits per block of 32 (or per
-/// 256 for the K types), once for all targets.
+/// weights activations stay f32; for quantised weights each row of x may be quantised to 8 bits per block of 32, once
+/// for all targets.
 void matmul(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets);
 
 /// y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, per row of `width`; no weight means 1. In place when y == x.

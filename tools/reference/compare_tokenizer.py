@@ -36,7 +36,11 @@ def from_gguf(path):
     import gguf
 
     fields = gguf.GGUFReader(path).fields
-    contents = lambda key: fields[f"tokenizer.ggml.{key}"].contents() if f"tokenizer.ggml.{key}" in fields else None
+
+    def contents(key):
+        field = fields.get(f"tokenizer.ggml.{key}")
+        return None if field is None else field.contents()
+
     return contents("tokens"), contents("token_type"), contents("merges")
 
 
@@ -105,8 +109,12 @@ def compare(tool, model, file, reference, special, pieces):
     if ids == expected:
         return len(data), ours["seconds"], elapsed, None
     at = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), min(len(ids), len(expected)))
-    show = lambda some: [(i, pieces[i]) for i in some[max(0, at - 2): at + 4]]
-    return len(data), ours["seconds"], elapsed, f"{file.name}: id {at} differs\n  carat     {show(ids)}\n  reference {show(expected)}"
+
+    def show(some):
+        return [(i, pieces[i]) for i in some[max(0, at - 2): at + 4]]
+
+    difference = f"{file.name}: id {at} differs\n  carat     {show(ids)}\n  reference {show(expected)}"
+    return len(data), ours["seconds"], elapsed, difference
 
 
 def main():
