@@ -16,8 +16,8 @@ The share is equal tokens / tokens in regions, over all prompts. A second share,
 near-ties where both agree: a prompt is compared up to its first difference if either program had a near-tie there, and
 otherwise to its end, everything from the difference on unequal.
 
-With --itself, llama.cpp started with those options takes Carat's place: how far one program agrees with itself when only
-the order of its sums changes is what another can be held to.
+With --itself, llama.cpp started with those options takes Carat's place, in the output too: how far one program agrees with
+itself when it computes the same in another way says what another program can reach. Carat then only checks the prompt ids.
 
 Exit codes: 0 share reached, 1 something failed, 2 wrong usage, 3 share below --minimum. Python 3.9, nothing to install.
 """

@@ -80,6 +80,14 @@ class Chat {
   std::string saved_as_;
 };
 
+/// Whether the checkpoint's prompt format can be written with these options. Errors: those of rendering.
+Result<void> can_render(const Checkpoint& checkpoint, const PromptOptions& options) {
+  if (auto prompt = checkpoint.render(R"([{"role":"user","content":"Hi"}])", "", options); !prompt) {
+    return forward(prompt);
+  }
+  return {};
+}
+
 void Chat::say(const std::string& text) const {
   const bool dim = Terminal::standard_error().color;
   std::fprintf(stderr, "%s%s%s\n", dim ? "\x1b[2m" : "", displayable(text).c_str(), dim ? "\x1b[0m" : "");
@@ -142,11 +150,15 @@ bool Chat::obey(const std::string& line) {
     session_.reset();
     say("The conversation is forgotten.");
   } else if (command == "/think") {
-    if (argument.empty() || argument == "on" || argument == "off") {
-      options_.rendering.think = argument.empty() ? !options_.rendering.think : argument == "on";
-      say(options_.rendering.think ? "The model thinks before it answers." : "The model answers at once.");
-    } else {
+    PromptOptions changed = options_.rendering;
+    changed.think = argument.empty() ? !changed.think : argument == "on";
+    if (!argument.empty() && argument != "on" && argument != "off") {
       print_error("/think: \"" + argument + "\" is neither on nor off");
+    } else if (auto possible = can_render(checkpoint_, changed); !possible) {
+      print_error(possible.error().message);
+    } else {
+      options_.rendering = changed;
+      say(options_.rendering.think ? "The model thinks before it answers." : "The model answers at once.");
     }
   } else if (command == "/system") {
     if (argument.empty()) {
@@ -214,9 +226,7 @@ Result<ExitCode> chat(ChatOptions options, Output& output) {
   auto checkpoint = Checkpoint::open(options.model);
   if (!checkpoint) return forward(checkpoint);
   // A model that cannot chat is refused now, not after loading it and typing the first message.
-  if (auto probe = checkpoint->render(R"([{"role":"user","content":"Hi"}])", "", options.rendering); !probe) {
-    return forward(probe);
-  }
+  if (auto possible = can_render(*checkpoint, options.rendering); !possible) return forward(possible);
   std::optional<Session> session;
   {
     const InterruptScope interrupt;

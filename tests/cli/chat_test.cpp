@@ -56,6 +56,16 @@ TEST(Chat, CommandsAreCheckedAndResetForgets) {
             Json::parse(R"([{"role":"user","content":" /a"},{"role":"assistant","content":"eeeee"}])"));
 }
 
+TEST(Chat, ThinkIsRefusedWhereThePromptFormatHasNone) {
+  std::vector<std::string> arguments = chat_arguments();
+  arguments.insert(arguments.end(), {"--template", "gemma3"});
+  const Finished result = run(arguments, "/think on\nthe\n");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out, "eeeee\n");
+  EXPECT_NE(result.err.find("the Gemma 3 prompt format has no thinking mode"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("The model thinks"), std::string::npos) << result.err;
+}
+
 TEST(Chat, AScriptEndsAtTheFirstFailure) {
   std::vector<std::string> arguments = chat_arguments();
   arguments.insert(arguments.end(), {"--ctx", "40"});

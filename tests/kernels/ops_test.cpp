@@ -94,7 +94,7 @@ TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
           std::vector<float> out(static_cast<std::size_t>(tokens * rows), NAN);
           const MatmulTarget target{&*packed, out.data(), 0};
           matmul(c, x.data(), tokens, {&target, 1});
-          std::vector<double> exact(out.size()), rounding(out.size()), magnitude(out.size());
+          std::vector<double> exact(out.size()), expected(out.size()), magnitude(out.size());
           for (std::int64_t t = 0; t < tokens; ++t) {
             const std::vector<float> row_x(x.begin() + t * in, x.begin() + (t + 1) * in);
             const auto q = rounds ? rounded(row_x) : std::vector<double>(row_x.begin(), row_x.end());
@@ -103,13 +103,13 @@ TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
               const auto at = static_cast<std::size_t>(t * rows + r);
               for (std::size_t i = 0; i < weights.size(); ++i) {
                 exact[at] += static_cast<double>(weights[i]) * static_cast<double>(row_x[i]);
-                rounding[at] += static_cast<double>(weights[i]) * q[i];
+                expected[at] += static_cast<double>(weights[i]) * q[i];
                 magnitude[at] += std::abs(static_cast<double>(weights[i]) * static_cast<double>(row_x[i]));
               }
             }
           }
           // Sums in f32: an error of 2e-6 of the sum of magnitudes.
-          const double error = worst_error(out, rounding, magnitude);
+          const double error = worst_error(out, expected, magnitude);
           ASSERT_LE(error, 2e-6) << rows << " x " << in << ", " << tokens << " tokens";
           // And rounding to 8 bits costs little against the exact product.
           if (rows * tokens > 8 && in >= 256) {
