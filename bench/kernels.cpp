@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/arena.h"
 #include "base/best_time.h"
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
@@ -27,6 +28,7 @@ struct Options {
   int threads = base::usable_cores();
   double budget = 0.5;  // seconds per figure
   std::string only;
+  bool packed = true;
 };
 
 struct Bench {
@@ -71,10 +73,12 @@ struct Bench {
       const std::uint64_t word = random() & 0xBBBBBBBBBBBBBBBBULL;
       std::memcpy(bytes.data() + i, &word, 8);
     }
+    base::Arena memory;
+    const kernels::Packing packing{pool, memory};
     std::vector<kernels::PackedMatrix> weights;
     for (std::int64_t c = 0; c < copies; ++c) {
-      weights.push_back(
-          *kernels::pack(*dispatch.table, {type, tensor::Shape{out, in}, bytes.data() + c * matrix_bytes}));
+      weights.push_back(*kernels::pack(*dispatch.table, {type, tensor::Shape{out, in}, bytes.data() + c * matrix_bytes},
+                                       options.packed ? &packing : nullptr));
     }
     std::printf("matmul %-8s %6lld x %5lld", std::string(info.name).c_str(), static_cast<long long>(out),
                 static_cast<long long>(in));
@@ -156,7 +160,7 @@ struct Bench {
 };
 
 constexpr const char* kUsage =
-    "bench_kernels [--isa NAME] [--threads N] [--seconds S] [--only TEXT]\n"
+    "bench_kernels [--isa NAME] [--threads N] [--seconds S] [--weights mapped] [--only TEXT]\n"
     "  --only keeps the lines whose name contains TEXT: memory, pool, rows, attention, \"matmul q4_0\", …\n";
 
 }  // namespace
@@ -169,6 +173,8 @@ int main(int argc, char** argv) {
       options.isa = value;
     else if (name == "--only")
       options.only = value;
+    else if (name == "--weights")
+      options.packed = value != "mapped";
     else if (name == "--threads")
       std::from_chars(value.data(), value.data() + value.size(), options.threads);
     else if (name == "--seconds")

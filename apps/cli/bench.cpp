@@ -84,11 +84,12 @@ struct Measured {
   }
 };
 
-Json json_of(const std::string& model, const Measured& m) {
+Json json_of(const std::string& model, bool packed, const Measured& m) {
   return {{"model_filename", model},
           {"cpu_info", m.machine.cpu},
           {"n_threads", m.machine.threads},
           {"isa", m.machine.isa},
+          {"weights", packed ? "packed" : "mapped"},
           {"n_prompt", m.result.test.prompt},
           {"n_gen", m.result.test.generate},
           {"n_depth", m.result.test.depth},
@@ -125,7 +126,7 @@ Result<ExitCode> bench(const BenchOptions& options, Output& output) {
     if (!result) return forward(result);
     const Measured m{std::move(*result), std::move(*machine)};
     if (options.json) {
-      array.push_back(json_of(options.model, m));
+      array.push_back(json_of(options.model, model->packed(), m));
       continue;
     }
     if (&test == &all.front()) output.write(machine_lines(m.machine) + "\n");

@@ -20,6 +20,10 @@ void add_compute_options(CLI::App& app, ModelOptions& options) {
   add_choice(app, "--isa", options.isa, Model::isa_names(),
              "Kernels to compute with (default: auto, the best this processor has)")
       ->group("Machine");
+  add_choice(app, "--weights", options.weights, {"auto", "packed", "mapped"},
+             "Quantised weights rearranged in memory for speed, or used where they lie in the file (default: auto, "
+             "packed where the model takes at most 80 % of the free memory)")
+      ->group("Machine");
 }
 
 void add_session_options(CLI::App& app, SessionOptions& options) {

@@ -77,7 +77,7 @@ class Model {
  public:
   /// Prepares the weights. Blocking; mapped weights are read when they are first used. `progress` counts layers.
   /// Errors: bad_file (missing tensor, wrong shape), unsupported, invalid_argument (isa unknown or not of this
-  /// processor, threads), cancelled.
+  /// processor, threads, weights), out_of_memory, cancelled.
   static Result<Model> load(const Checkpoint& checkpoint, const ModelOptions& options = {},
                             const Progress& progress = {});
 
@@ -87,6 +87,7 @@ class Model {
   std::int64_t vocab_size() const;              ///< ids are 0 to vocab_size() - 1
   int threads() const;                          ///< compute threads, the caller counted
   const std::string& isa() const;               ///< name of the best kernel table in use, one of isa_names()
+  bool packed() const;                          ///< whether weights were rearranged in memory: ModelOptions::weights
   std::vector<KernelChoice> kernels() const;    ///< one row for each operation
   static std::vector<std::string> isa_names();  ///< what ModelOptions::isa may be: "auto", then the best first
 

@@ -48,6 +48,15 @@ std::int64_t resident_weight_bytes(const formats::Checkpoint& file, const model:
   return bytes;
 }
 
+Result<bool> resolve_packing(const formats::Checkpoint& file, const model::Config& config, const std::string& name) {
+  if (name == "packed") return true;
+  if (name == "mapped") return false;
+  if (name != "auto") {
+    return fail(ErrorCode::invalid_argument, concat("weights: found \"", name, "\"; expected auto, packed or mapped"));
+  }
+  return resident_weight_bytes(file, config) <= base::free_memory_bytes() / 5 * 4;
+}
+
 Result<void> Checkpoint::fits(const SessionOptions& options) const {
   const auto& config = state_->config();
   if (!config) return std::unexpected(config.error());

@@ -29,7 +29,10 @@ Result<Model> Model::load(const Checkpoint& checkpoint, const ModelOptions& opti
   if (!dispatch) return forward(dispatch);
   state->dispatch = std::move(*dispatch);
   state->pool = std::make_unique<base::ThreadPool>(*threads);
-  auto weights = model::load_weights(checkpoint.state()->file, *config, *state->dispatch.table, progress);
+  auto pack = resolve_packing(checkpoint.state()->file, *config, options.weights);
+  if (!pack) return forward(pack);
+  auto weights = model::load_weights(checkpoint.state()->file, *config, *state->dispatch.table,
+                                     *pack ? state->pool.get() : nullptr, progress);
   if (!weights) return forward(weights);
   state->transformer = std::make_unique<const model::Transformer>(*config, std::move(*weights));
   state->context.emplace(state->dispatch.table, *state->pool);
@@ -47,6 +50,7 @@ std::int64_t Model::max_context_length() const { return state_->transformer->con
 std::int64_t Model::vocab_size() const { return state_->transformer->config().vocab_size; }
 int Model::threads() const { return state_->pool->threads(); }
 const std::string& Model::isa() const { return state_->dispatch.name; }
+bool Model::packed() const { return state_->transformer->weights().owned_bytes > 0; }
 
 std::vector<KernelChoice> Model::kernels() const {
   std::vector<KernelChoice> out;

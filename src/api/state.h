@@ -61,6 +61,9 @@ Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const 
 /// The context length of a session: what the options name, or the model's maximum.
 Result<std::int64_t> resolve_context_length(const model::Config& config, const SessionOptions& options);
 
+/// Whether weights are packed: what the option says, or whether four fifths of the free memory hold them.
+Result<bool> resolve_packing(const formats::Checkpoint& file, const model::Config& config, const std::string& name);
+
 /// Bytes of the tensors a text session reads in full: everything of the decoder less the per-layer table.
 std::int64_t resident_weight_bytes(const formats::Checkpoint& file, const model::Config& config);
 

@@ -112,6 +112,9 @@ void MappedFile::advise(Access access, std::size_t offset, std::size_t length) c
     case Access::will_need:
       advice = MADV_WILLNEED;
       break;
+    case Access::done:
+      advice = MADV_DONTNEED;
+      break;
   }
   ::madvise(const_cast<std::byte*>(data_) + begin, length + (offset - begin), advice);
 }

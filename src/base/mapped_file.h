@@ -17,6 +17,7 @@ enum class Access {
   sequential,  ///< read ahead far, drop behind
   random,      ///< no read-ahead: single rows of a large table
   will_need,   ///< start reading the range in now
+  done,        ///< not again soon: its pages no longer count as memory of this process
 };
 
 /// Owns one read-only mapping. Movable: the bytes stay where they are. Any number of threads may read them.

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <fstream>
 #include <string>
 
@@ -37,6 +39,16 @@ std::int64_t usable_memory_bytes() {
     std::ifstream in(path);
     std::int64_t limit = 0;
     if (in >> limit && limit > 0) bytes = std::min(bytes, limit);  // "max" does not parse as a number
+  }
+  return bytes;
+}
+
+std::int64_t free_memory_bytes() {
+  std::int64_t bytes = usable_memory_bytes();
+  std::ifstream in("/proc/meminfo");  // "MemAvailable:   24163264 kB"
+  for (std::string line; std::getline(in, line);) {
+    std::int64_t kibibytes = 0;
+    if (std::sscanf(line.c_str(), "MemAvailable: %" SCNd64, &kibibytes) == 1) bytes = std::min(bytes, kibibytes * 1024);
   }
   return bytes;
 }

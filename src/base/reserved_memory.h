@@ -36,5 +36,7 @@ class ReservedMemory {
 
 /// Physical memory of this machine in bytes, less what a cgroup forbids this process to use.
 std::int64_t usable_memory_bytes();
+/// The same without what other programs hold now; memory that only keeps copies of files counts as free.
+std::int64_t free_memory_bytes();
 
 }  // namespace carat::base

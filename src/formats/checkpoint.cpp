@@ -2,6 +2,7 @@
 #include "formats/checkpoint.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "formats/checkpoint_state.h"
 
@@ -19,6 +20,15 @@ std::span<const NamedTensor> Checkpoint::tensors() const { return state_->tensor
 const NamedTensor* Checkpoint::find(std::string_view name) const {
   const auto at = std::ranges::lower_bound(state_->tensors, name, {}, &NamedTensor::name);
   return at != state_->tensors.end() && at->name == name ? &*at : nullptr;
+}
+
+void Checkpoint::release(const tensor::TensorView& tensor) const {
+  for (const base::MappedFile& file : state_->files) {
+    const std::byte* begin = file.bytes().data();
+    if (std::less<>()(tensor.data, begin) || !std::less<>()(tensor.data, begin + file.size())) continue;
+    file.advise(base::Access::done, static_cast<std::size_t>(tensor.data - begin),
+                static_cast<std::size_t>(tensor.size_bytes()));
+  }
 }
 
 const Json& Checkpoint::config() const { return state_->config; }

@@ -76,6 +76,8 @@ class Checkpoint {
   std::span<const NamedTensor> tensors() const;
   /// The tensor of that name, or nullptr.
   const NamedTensor* find(std::string_view name) const;
+  /// Says that the bytes of a tensor of this checkpoint will not be read again soon. They stay readable.
+  void release(const tensor::TensorView& tensor) const;
 
   // Hugging Face directories: parsed config.json and generation_config.json (null Json when absent), the raw text of
   // tokenizer.json and tokenizer_config.json (empty when absent).

@@ -12,6 +12,35 @@ inline constexpr int kMatmulTypes = 26;
 /// Quantised activations are padded with zeros to a multiple of this; one pass of the integer kernels covers as many.
 inline constexpr std::int64_t kActivationGroup = 512;
 
+/// A block of a quantised type as kernels read it: some 16-bit numbers and a run of 32-bit words, offsets in bytes.
+struct BlockFields {
+  int values = 0, bytes = 0, halves_at = 0, halves = 0, words_at = 0, words = 0;
+};
+/// By tensor::DType; no bytes where a type cannot be packed.
+constexpr BlockFields block_fields(int type) {
+  switch (type) {
+    case 13:  // q4_0: scale, nibbles
+    case 23:  // iq4_nl
+      return {.values = 32, .bytes = 18, .halves_at = 0, .halves = 1, .words_at = 2, .words = 4};
+    case 14:  // q4_1: scale, minimum, nibbles
+      return {.values = 32, .bytes = 20, .halves_at = 0, .halves = 2, .words_at = 4, .words = 4};
+    case 15:  // q5_0: scale, fifth bits, nibbles
+      return {.values = 32, .bytes = 22, .halves_at = 0, .halves = 1, .words_at = 2, .words = 5};
+    case 16:  // q5_1
+      return {.values = 32, .bytes = 24, .halves_at = 0, .halves = 2, .words_at = 4, .words = 5};
+    case 17:  // q8_0: scale, bytes
+      return {.values = 32, .bytes = 34, .halves_at = 0, .halves = 1, .words_at = 2, .words = 8};
+    case 20:  // q4_k: both scales in one word, 3 words of 6-bit scales, 32 of nibbles
+      return {.values = 256, .bytes = 144, .halves_at = 0, .halves = 0, .words_at = 0, .words = 36};
+    case 21:  // q5_k: 8 words of fifth bits before the nibbles
+      return {.values = 256, .bytes = 176, .halves_at = 0, .halves = 0, .words_at = 0, .words = 44};
+    case 22:  // q6_k: 32 words of nibbles, 16 of bit pairs, 4 of scales, and a scale at the end
+      return {.values = 256, .bytes = 210, .halves_at = 208, .halves = 1, .words_at = 0, .words = 52};
+    default:
+      return {};
+  }
+}
+
 /// Rows of activations as 8-bit integers: x[i] ≈ scale[i / 32] * q[i].
 struct QuantisedRows {
   const std::int8_t* q = nullptr;     ///< [T][padded]
@@ -25,8 +54,11 @@ struct QuantisedRows {
 
 /// A tile of a matmul: out[t * out_stride + r] = sum_i weights[r][i] * x[t][i] for r < rows, t < tokens.
 struct MatmulTile {
+  /// Rows `weight_row_bytes` apart; or, `packed`, groups of KernelTable::packed_rows rows, those past the last one
+  /// there too: for every block the halves of all rows, then word after word of all rows.
   const std::uint8_t* weights = nullptr;
   std::int64_t weight_row_bytes = 0;
+  bool packed = false;
   std::int64_t rows = 0;  ///< at most kTileRows
   std::int64_t in = 0;
   const float* x = nullptr;  ///< [T][in], for kernels that take f32 activations
@@ -64,6 +96,9 @@ struct KernelTable {
   /// and takes the f32 kernel.
   void (*matmul[kMatmulTypes])(const MatmulTile&) = {};
   bool takes_quantised[kMatmulTypes] = {};
+  /// Rows in a group of packed weights, a divisor of kTileRows; 0 for a table that reads none. Kernels that take 8-bit
+  /// activations read the types that block_fields knows either way.
+  std::int64_t packed_rows = 0;
 
   void (*quantise_row)(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
                        float* half_sum, float* total, float* half_total) = nullptr;

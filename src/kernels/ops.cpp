@@ -12,6 +12,7 @@
 #include "base/concat.h"
 #include "base/thread_pool.h"
 #include "kernels/abi.h"
+#include "kernels/packed_matrix.h"
 
 namespace carat::kernels {
 
@@ -31,33 +32,6 @@ Context::Context(std::shared_ptr<const KernelTable> table, base::ThreadPool& poo
 Context::~Context() = default;
 Context::Context(Context&&) noexcept = default;
 Context& Context::operator=(Context&&) noexcept = default;
-
-struct PackedMatrix::Impl {
-  tensor::TensorView view;  ///< the mapped bytes, used as they are
-};
-
-PackedMatrix::PackedMatrix() = default;
-PackedMatrix::~PackedMatrix() = default;
-PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
-PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
-std::int64_t PackedMatrix::out_features() const { return impl_->view.shape[0]; }
-std::int64_t PackedMatrix::in_features() const { return impl_->view.shape[1]; }
-tensor::DType PackedMatrix::dtype() const { return impl_->view.dtype; }
-std::int64_t PackedMatrix::owned_bytes() const { return 0; }
-
-Result<PackedMatrix> pack(const KernelTable&, const tensor::TensorView& weight) {
-  if (weight.shape.rank() != 2) {
-    return fail(ErrorCode::bad_file, base::concat("has shape ", weight.shape.text(), "; expected a matrix"));
-  }
-  if (tensor::info(weight.dtype).decode == nullptr) {
-    return fail(ErrorCode::unsupported, base::concat("has type ", tensor::info(weight.dtype).name,
-                                                     "; expected a floating-point or quantised type"));
-  }
-  PackedMatrix out;
-  out.impl_ = std::make_unique<PackedMatrix::Impl>();
-  out.impl_->view = weight;
-  return out;
-}
 
 namespace {
 
@@ -169,10 +143,13 @@ void matmul(const Context& context, const float* x, std::int64_t tokens, std::sp
   const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
       const auto [target, row] = tiles.at(i);
-      const tensor::TensorView& weight = target->weight->impl().view;
+      const PackedMatrix::Impl& matrix = target->weight->impl();
+      const tensor::TensorView& weight = matrix.view;
       MatmulTile tile;
       tile.weight_row_bytes = weight.row_bytes();
-      tile.weights = reinterpret_cast<const std::uint8_t*>(weight.data) + row * tile.weight_row_bytes;
+      tile.packed = matrix.packed != nullptr;
+      tile.weights = reinterpret_cast<const std::uint8_t*>(tile.packed ? matrix.packed : weight.data) +
+                     row * tile.weight_row_bytes;
       tile.rows = std::min(kTileRows, weight.shape[0] - row);
       tile.in = in;
       tile.x = x;

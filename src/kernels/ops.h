@@ -17,8 +17,9 @@
 #include "tensor/tensor_view.h"
 
 namespace carat::base {
+class Arena;
 class ThreadPool;
-}
+}  // namespace carat::base
 
 namespace carat::kernels {
 
@@ -64,8 +65,14 @@ class Context {
   std::unique_ptr<Scratch> scratch_;
 };
 
-/// A weight matrix [out, in] in the layout its kernel wants. Opaque: borrows the mapped bytes when they serve as they
-/// are, owns a packed copy otherwise. Immutable, shareable between threads.
+/// With what matrices are packed: threads, and the memory that then holds them.
+struct Packing {
+  base::ThreadPool& pool;
+  base::Arena& memory;
+};
+
+/// A weight matrix [out, in] in the layout its kernel wants: the mapped bytes as they are, or a packed copy of them.
+/// Opaque; borrows either. Immutable, shareable between threads.
 class PackedMatrix {
  public:
   PackedMatrix();
@@ -83,12 +90,14 @@ class PackedMatrix {
   const Impl& impl() const { return *impl_; }
 
  private:
-  friend Result<PackedMatrix> pack(const KernelTable&, const tensor::TensorView&);
+  friend Result<PackedMatrix> pack(const KernelTable&, const tensor::TensorView&, const Packing*);
   std::unique_ptr<Impl> impl_;
 };
 
-/// Prepares a matrix of rank 2 for matmul. Any type with a decoder works; unsupported for the others.
-Result<PackedMatrix> pack(const KernelTable& table, const tensor::TensorView& weight);
+/// Prepares a matrix of rank 2 for matmul. Any type with a decoder works; unsupported for the others. With `packing`
+/// the rows of quantised matrices are interleaved in its memory, so that the kernels of `table` read one run of bytes;
+/// the bytes of `weight` are then not read again. Products are bit for bit the same either way.
+Result<PackedMatrix> pack(const KernelTable& table, const tensor::TensorView& weight, const Packing* packing = nullptr);
 
 /// One product of a matmul call: out[t][o] = sum_i weight[o][i] * x[t][i], rows of `out` being `out_stride` floats
 /// apart.

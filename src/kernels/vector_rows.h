@@ -300,7 +300,8 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
     for (std::int64_t i = 0; i < 32; i += kLanes) largest_lanes = larger_magnitude(largest_lanes, load<Floats>(v + i));
     // A NaN or infinity becomes the scale, so that every product of the block shows it.
     const float largest = largest_lane(largest_lanes);
-    const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
+    // Below 2^-119 the factor would be infinite: such a block counts as zeros.
+    const float inverse = largest > 0x1p-119F ? 127.0F / largest : 0.0F;
     const float d = largest / 127.0F;
     const Floats magic = splat(12582912.0F);
     std::int32_t ints[32];

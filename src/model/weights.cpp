@@ -19,8 +19,11 @@ using tensor::TensorView;
 // Finds, checks and packs tensors one by one, keeping the first error.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const Config& config, const kernels::KernelTable& table)
-      : checkpoint_(checkpoint), config_(config), table_(table) {}
+  Loader(const Checkpoint& checkpoint, const Config& config, const kernels::KernelTable& table,
+         base::ThreadPool* pack_with)
+      : checkpoint_(checkpoint), config_(config), table_(table) {
+    if (pack_with != nullptr) packing_.emplace(kernels::Packing{*pack_with, weights_.packed});
+  }
 
   std::string full_name(const TensorName& name) const {
     return gguf() ? std::string(name.gguf) : concat(config_.tensor_prefix, name.huggingface);
@@ -76,13 +79,16 @@ class Loader {
   }
   kernels::PackedMatrix packed(const TensorView& view, const std::string& name) {
     if (error_) return {};
-    auto matrix = kernels::pack(table_, view);
+    auto matrix = kernels::pack(table_, view, packing_ ? &*packing_ : nullptr);
     if (!matrix) {
       fail_with(matrix.error().code, concat(checkpoint_.path(), ": tensor ", name, ": ", matrix.error().message));
       return {};
     }
-    weights_.mapped_bytes += view.size_bytes();
     weights_.owned_bytes += matrix->owned_bytes();
+    if (matrix->owned_bytes() > 0)
+      checkpoint_.release(view);
+    else
+      weights_.mapped_bytes += view.size_bytes();
     return std::move(*matrix);
   }
 
@@ -241,14 +247,16 @@ class Loader {
   const Config& config_;
   const kernels::KernelTable& table_;
   Weights weights_;
+  std::optional<kernels::Packing> packing_;
   std::optional<Error> error_;
 };
 
 }  // namespace
 
 Result<Weights> load_weights(const Checkpoint& checkpoint, const Config& config, const kernels::KernelTable& table,
+                             base::ThreadPool* pack_with,
                              const std::function<bool(std::int64_t, std::int64_t)>& progress) {
-  Loader loader(checkpoint, config, table);
+  Loader loader(checkpoint, config, table, pack_with);
   loader.load_globals();
   const auto count = static_cast<std::int64_t>(config.layers.size());
   for (std::int64_t i = 0; i < count && !loader.error(); ++i) {

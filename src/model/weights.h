@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/arena.h"
 #include "carat/result.h"
 #include "formats/checkpoint.h"
 #include "kernels/ops.h"
@@ -49,14 +50,16 @@ struct Weights {
   std::vector<float> per_layer_projection_norm;
   std::vector<LayerWeights> layers;
 
-  std::int64_t mapped_bytes = 0;  ///< file bytes of everything above less the tables read by row
+  std::int64_t mapped_bytes = 0;  ///< bytes read in the file: everything above less packed ones and tables read by row
   std::int64_t owned_bytes = 0;   ///< memory of packed copies
+  base::Arena packed;             ///< that memory
 };
 
-/// Loads and packs. The checkpoint must outlive the result. `progress(done, total)` counts layers; returning false
-/// cancels. Errors: bad_file naming tensor, found and expected shape; unsupported for a tensor type without kernels.
+/// Loads; with a pool to pack with, packs what the table's kernels read faster that way. The checkpoint must outlive
+/// the result. `progress(done, total)` counts layers; returning false cancels. Errors: bad_file naming tensor, found
+/// and expected shape; unsupported for a tensor type without kernels.
 Result<Weights> load_weights(const formats::Checkpoint& checkpoint, const Config& config,
-                             const kernels::KernelTable& table,
+                             const kernels::KernelTable& table, base::ThreadPool* pack_with = nullptr,
                              const std::function<bool(std::int64_t, std::int64_t)>& progress = {});
 
 /// Names of parts other code asks for.

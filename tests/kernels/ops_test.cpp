@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/arena.h"
 #include "base/thread_pool.h"
 #include "kernels/abi.h"
 #include "kernels/random_weights.h"
@@ -68,7 +69,44 @@ double relative_distance(const std::vector<float>& found, const std::vector<doub
     difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
     size += expected[i] * expected[i];
   }
-  return std::sqrt(difference / size);
+  return difference == 0 ? 0 : std::sqrt(difference / size);
+}
+
+// The product of mapped and of packed weights, which must be the same bits, beside the plain sum in double.
+void check_matmul(const Context& c, const RandomMatrix& w, const std::vector<float>& x) {
+  const std::int64_t rows = w.view.shape[0], in = w.view.shape[1], tokens = std::ssize(x) / in;
+  SCOPED_TRACE(testing::Message() << rows << " x " << in << ", " << tokens << " tokens");
+  base::Arena memory;
+  const Packing packing{c.pool(), memory};
+  std::vector<float> out(static_cast<std::size_t>(tokens * rows), NAN), packed = out;
+  for (const bool with_packing : {false, true}) {
+    const auto matrix = pack(c.table(), w.view, with_packing ? &packing : nullptr);
+    ASSERT_TRUE(matrix) << matrix.error().message;
+    const MatmulTarget target{&*matrix, with_packing ? packed.data() : out.data(), 0};
+    matmul(c, x.data(), tokens, {&target, 1});
+  }
+  ASSERT_EQ(out, packed);
+  const bool rounds = c.table().takes_quantised[static_cast<std::size_t>(w.view.dtype)];
+  std::vector<double> exact(out.size()), expected(out.size()), magnitude(out.size());
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const std::vector<float> row_x(x.begin() + t * in, x.begin() + (t + 1) * in);
+    const auto q = rounds ? rounded(row_x) : std::vector<double>(row_x.begin(), row_x.end());
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const auto weights = w.row(r);
+      const auto at = static_cast<std::size_t>(t * rows + r);
+      for (std::size_t i = 0; i < weights.size(); ++i) {
+        exact[at] += static_cast<double>(weights[i]) * static_cast<double>(row_x[i]);
+        expected[at] += static_cast<double>(weights[i]) * q[i];
+        magnitude[at] += std::abs(static_cast<double>(weights[i]) * static_cast<double>(row_x[i]));
+      }
+    }
+  }
+  // Sums in f32: an error of 2e-6 of the sum of magnitudes.
+  ASSERT_LE(worst_error(out, expected, magnitude), 2e-6);
+  // And rounding to 8 bits costs little against the exact product.
+  if (rows * tokens > 8 && in >= 256) {
+    ASSERT_LE(relative_distance(out, exact), 0.02);
+  }
 }
 
 TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
@@ -76,7 +114,6 @@ TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
   for (const tensor::DTypeInfo& type : tensor::registry()) {
     if (type.decode == nullptr) continue;
     SCOPED_TRACE(type.name);
-    const bool rounds = table_->takes_quantised[static_cast<std::size_t>(type.dtype)];
     // Widths that end inside vectors, groups and chunks; row counts that end inside tiles.
     std::vector<std::int64_t> widths = {1, 2, 5, 6, 7, 9, 17};
     for (std::int64_t& width : widths) width *= type.block_elements;
@@ -87,37 +124,92 @@ TEST_P(Ops, MatmulOfEveryTypeEqualsThePlainSum) {
     for (const std::int64_t in : widths) {
       for (const std::int64_t rows : {1, 3, 16, 21}) {
         const RandomMatrix w(type.dtype, rows, in, static_cast<std::uint32_t>(in * 31 + rows));
-        auto packed = pack(c.table(), w.view);
-        ASSERT_TRUE(packed) << packed.error().message;
         for (const std::int64_t tokens : {1, 2, 3, 5, 8}) {
-          const auto x = random_floats(tokens * in, static_cast<std::uint32_t>(tokens));
-          std::vector<float> out(static_cast<std::size_t>(tokens * rows), NAN);
-          const MatmulTarget target{&*packed, out.data(), 0};
-          matmul(c, x.data(), tokens, {&target, 1});
-          std::vector<double> exact(out.size()), expected(out.size()), magnitude(out.size());
-          for (std::int64_t t = 0; t < tokens; ++t) {
-            const std::vector<float> row_x(x.begin() + t * in, x.begin() + (t + 1) * in);
-            const auto q = rounds ? rounded(row_x) : std::vector<double>(row_x.begin(), row_x.end());
-            for (std::int64_t r = 0; r < rows; ++r) {
-              const auto weights = w.row(r);
-              const auto at = static_cast<std::size_t>(t * rows + r);
-              for (std::size_t i = 0; i < weights.size(); ++i) {
-                exact[at] += static_cast<double>(weights[i]) * static_cast<double>(row_x[i]);
-                expected[at] += static_cast<double>(weights[i]) * q[i];
-                magnitude[at] += std::abs(static_cast<double>(weights[i]) * static_cast<double>(row_x[i]));
-              }
-            }
-          }
-          // Sums in f32: an error of 2e-6 of the sum of magnitudes.
-          const double error = worst_error(out, expected, magnitude);
-          ASSERT_LE(error, 2e-6) << rows << " x " << in << ", " << tokens << " tokens";
-          // And rounding to 8 bits costs little against the exact product.
-          if (rows * tokens > 8 && in >= 256) {
-            ASSERT_LE(relative_distance(out, exact), 0.02) << rows << " x " << in;
-          }
+          check_matmul(c, w, random_floats(tokens * in, static_cast<std::uint32_t>(tokens)));
+          if (HasFatalFailure()) return;
         }
       }
     }
+  }
+}
+
+TEST_P(Ops, MatmulHoldsForEverySmallShape) {
+  const Context c = context(pool_);
+  for (const tensor::DTypeInfo& type : tensor::registry()) {
+    if (type.decode == nullptr) continue;
+    SCOPED_TRACE(type.name);
+    for (std::int64_t size = 1; size <= 70; ++size) {
+      // Rows, columns (or blocks of them) and tokens in turn.
+      const std::int64_t block = type.block_elements, few = block == 1 ? 33 : block;
+      const RandomMatrix rows(type.dtype, size, few, static_cast<std::uint32_t>(size));
+      check_matmul(c, rows, random_floats(2 * few, 1));
+      if (block <= 32) {
+        const RandomMatrix columns(type.dtype, 5, size * block, static_cast<std::uint32_t>(size));
+        check_matmul(c, columns, random_floats(3 * size * block, 2));
+      }
+      const RandomMatrix weights(type.dtype, 3, few, 7);
+      check_matmul(c, weights, random_floats(size * few, 3));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(Ops, MatmulOfExtremeAndTinyActivations) {
+  const Context c = context(pool_);
+  for (const tensor::DTypeInfo& type : tensor::registry()) {
+    if (type.decode == nullptr) continue;
+    SCOPED_TRACE(type.name);
+    const std::int64_t in = type.block_elements == 1 ? 96 : 2 * type.block_elements;
+    const RandomMatrix w(type.dtype, 19, in, 11);
+    // Scales near both ends of f32, values that differ by 40 orders of magnitude, zeros among them.
+    for (const float size : {1e-30F, 1e30F}) check_matmul(c, w, random_floats(3 * in, 4, size));
+    auto mixed = random_floats(3 * in, 5);
+    for (std::size_t i = 0; i < mixed.size(); i += 3) mixed[i] *= 1e20F;
+    for (std::size_t i = 1; i < mixed.size(); i += 3) mixed[i] *= 1e-20F;
+    for (std::size_t i = 2; i < mixed.size(); i += 9) mixed[i] = 0;
+    check_matmul(c, w, mixed);
+    check_matmul(c, w, std::vector<float>(static_cast<std::size_t>(2 * in), 0.0F));
+    check_matmul(c, RandomMatrix(type.dtype, 19, in, 13, 1e-4F), random_floats(3 * in, 8));
+    if (HasFatalFailure()) return;
+    // Denormal numbers: nothing but small results may come out.
+    const auto denormal = random_floats(in, 6, 1e-40F);
+    const auto matrix = pack(c.table(), w.view);
+    ASSERT_TRUE(matrix);
+    std::vector<float> out(19, NAN);
+    const MatmulTarget target{&*matrix, out.data(), 0};
+    matmul(c, denormal.data(), 1, {&target, 1});
+    for (const float y : out) ASSERT_LT(std::abs(y), 1e-34F);
+  }
+}
+
+// Weights, activations and results that start anywhere a float or a byte may.
+TEST_P(Ops, MatmulTakesUnalignedPointers) {
+  const Context c = context(pool_);
+  for (const tensor::DTypeInfo& type : tensor::registry()) {
+    if (type.decode == nullptr) continue;
+    const std::int64_t in = type.block_elements == 1 ? 70 : 2 * type.block_elements, rows = 21, tokens = 5;
+    const RandomMatrix w(type.dtype, rows, in, 12);
+    const auto x = random_floats(tokens * in, 7);
+    const auto product = [&](std::size_t shift) {
+      // Exactly as long as needed: a read past the end is found by the address sanitizer.
+      const std::size_t bytes = w.bytes.size() + shift * static_cast<std::size_t>(type.block_bytes % 4 == 0 ? 4 : 2);
+      const std::vector<std::byte> memory = [&] {
+        std::vector<std::byte> m(bytes - w.bytes.size());
+        m.insert(m.end(), w.bytes.begin(), w.bytes.end());
+        return m;
+      }();
+      tensor::TensorView view = w.view;
+      view.data = memory.data() + (bytes - w.bytes.size());
+      std::vector<float> moved(shift), out(static_cast<std::size_t>(tokens * rows) + shift);
+      moved.insert(moved.end(), x.begin(), x.end());
+      const auto matrix = pack(c.table(), view);
+      EXPECT_TRUE(matrix);
+      const MatmulTarget target{&*matrix, out.data() + shift, 0};
+      matmul(c, moved.data() + shift, tokens, {&target, 1});
+      return std::vector<float>(out.begin() + static_cast<std::ptrdiff_t>(shift), out.end());
+    };
+    const auto aligned = product(0);
+    for (const std::size_t shift : {1, 3, 7}) EXPECT_EQ(product(shift), aligned) << type.name << " " << shift;
   }
 }
 

@@ -15,7 +15,8 @@ struct RandomMatrix {
   std::vector<std::byte> bytes;
   tensor::TensorView view;
 
-  RandomMatrix(tensor::DType dtype, std::int64_t rows, std::int64_t columns, std::uint32_t seed) {
+  /// Values of about `size`; of 1e-4 the scales of blocks are denormal halves.
+  RandomMatrix(tensor::DType dtype, std::int64_t rows, std::int64_t columns, std::uint32_t seed, float size = 1) {
     const auto& info = tensor::info(dtype);
     std::mt19937 random(seed);
     view.dtype = dtype;
@@ -24,7 +25,7 @@ struct RandomMatrix {
     std::normal_distribution<float> normal;
     if (info.block_elements == 1) {
       for (std::int64_t i = 0; i < rows * columns; ++i) {
-        const float value = normal(random);
+        const float value = size * normal(random);
         const std::uint16_t half = dtype == tensor::DType::f16 ? tensor::f32_to_f16(value) : tensor::f32_to_bf16(value);
         std::byte* at = bytes.data() + i * info.block_bytes;
         if (info.block_bytes == 4)
@@ -37,7 +38,7 @@ struct RandomMatrix {
       // exponent of one where a format keeps scales.
       for (std::byte& b : bytes) b = static_cast<std::byte>(random());
       const auto half_at = [&](std::int64_t block, std::int64_t offset) {
-        const std::uint16_t scale = tensor::f32_to_f16(0.01F + 0.02F * static_cast<float>(random() % 100) / 100.0F);
+        const std::uint16_t scale = tensor::f32_to_f16(size * (0.01F + 0.02F * static_cast<float>(random() % 100) / 100.0F));
         std::memcpy(bytes.data() + block * info.block_bytes + offset, &scale, 2);
       };
       const std::int64_t blocks = rows * columns / info.block_elements;

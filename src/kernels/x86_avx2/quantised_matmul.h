@@ -16,6 +16,9 @@ namespace {
 constexpr std::int64_t kColumns = 1024;
 /// Columns at a time for one token: few, so that what is not there yet when their scales are read is soon waited for.
 constexpr std::int64_t kTokenColumns = 512;
+/// How many bytes before they are read packed weights are asked for: measured, docs/benchmarks.md. Long units are read
+/// out of order and need more.
+constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040, kLongUnit = 512;
 
 template <typename Format>
 constexpr int kSubsPerUnit = Format::kUnit / Format::kSub;
@@ -68,15 +71,6 @@ template <typename Format>
   return acc;
 }
 
-/// Pointers to eight rows of a tile from `first` on; past its end the last row again.
-struct RowPointers {
-  const std::uint8_t* row[8];
-  RowPointers(const MatmulTile& tile, std::int64_t first) {
-    for (int r = 0; r < 8; ++r)
-      row[r] = tile.weights + (first + r < tile.rows ? first + r : tile.rows - 1) * tile.weight_row_bytes;
-  }
-};
-
 // The first `count` lanes.
 inline void store_rows(float* out, __m256 v, std::int64_t count) {
   if (count >= 8) return _mm256_storeu_ps(out, v);
@@ -91,8 +85,8 @@ inline __m256 load_rows(const float* in, std::int64_t count) {
   return _mm256_load_ps(lanes);
 }
 
-// Decoding reads every byte once. While eight rows are worked through side by side, the same share of the next tile is
-// asked for in the order of its bytes: memory likes that best. Past the end of a mapping the request is ignored.
+// Decoding reads every byte once; what comes later is asked for in the order of its bytes: memory likes that best. Past
+// the end of a mapping the request is ignored.
 template <int Lines>
 [[gnu::always_inline]] inline void prefetch_lines(const std::uint8_t* p) {
   repeat<Lines>([&](auto line) __attribute__((always_inline)) {
@@ -100,27 +94,36 @@ template <int Lines>
   });
 }
 
-// From the mapped bytes to the product in registers. Scales are read in a pass of their own: its loads depend on
+// From the weights' bytes to the product in registers. Mapped rows are worked through eight side by side, while the
+// same share of the next tile is asked for; their scales are read in a pass of their own, whose loads depend on
 // nothing, so that lines the prefetch did not bring (it is dropped where too many are under way) are fetched side by
-// side. Not inlined, here and below: in one large function the registers would not do.
-template <typename Format>
+// side. Packed rows are one run of bytes. Not inlined, here and below: in one large function the registers would not
+// do.
+template <typename Format, typename Rows>
 [[gnu::noinline]] void one_token(const MatmulTile& tile) {
+  constexpr std::int64_t kAtATime = Rows::kPacked ? Format::kFields.values : kTokenColumns;
+  constexpr std::int64_t kUnitBytes = 8 * Format::kFields.bytes * Format::kUnit / Format::kFields.values;
+  constexpr bool kSpread = kUnitBytes > kLongUnit;  // a few lines asked for at a time
   for (std::int64_t first = 0; first < tile.rows; first += 8) {
-    const RowPointers rows(tile, first);
-    const std::uint8_t* next = rows.row[0] + kTileRows * tile.weight_row_bytes;
-    alignas(32) float scale[kTokenColumns / Format::kSub * 8],
-        offset[Format::kOffset ? kTokenColumns / Format::kSub * 8 : 8];
+    const Rows rows(tile, first);
+    const std::uint8_t* next =
+        tile.weights + first * tile.weight_row_bytes +
+        (Rows::kPacked ? (kSpread ? kAheadOfLongUnits : kAhead) : kTileRows * tile.weight_row_bytes);
+    alignas(32) float scale[kAtATime / Format::kSub * 8], offset[Format::kOffset ? kAtATime / Format::kSub * 8 : 8];
     __m256 acc = _mm256_setzero_ps();
-    for (std::int64_t begin = 0; begin < tile.in; begin += kTokenColumns) {
-      const std::int64_t left = tile.in - begin, units = (left < kTokenColumns ? left : kTokenColumns) / Format::kUnit;
-      Format::scales(rows.row, begin / Format::kUnit, units, scale, offset, 8);
+    for (std::int64_t begin = 0; begin < tile.in; begin += kAtATime) {
+      const std::int64_t left = tile.in - begin;
+      const std::int64_t units = (Rows::kPacked || left >= kAtATime ? kAtATime : left) / Format::kUnit;
+      Format::scales(rows, begin / Format::kUnit, units, scale, offset, 8);
       for (std::int64_t u = 0; u < units; ++u) {
         const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
-        prefetch_lines<(8 * Format::kUnitBytes + 63) / 64>(next + 8 * Format::kUnitBytes * unit);
+        if constexpr (!kSpread) prefetch_lines<(kUnitBytes + 63) / 64>(next + kUnitBytes * unit);
+        int calls = 0;
         __m256i sums[kSubsPerUnit<Format>];
         for (__m256i& s : sums) s = _mm256_setzero_si256();
-        Format::read(rows.row, unit,
+        Format::read(rows, unit,
                      [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
+                       if constexpr (kSpread) prefetch_lines<2>(next + kUnitBytes * unit + 128 * calls++);
                        sums[sub] = add_products<Format::kIntegers>(
                            sums[sub], a, b, c, d, tile.quantised.q + at + sub * Format::kSub + 4 * step);
                      });
@@ -142,13 +145,13 @@ struct alignas(64) Panel {
   std::uint8_t w[kColumns / 4][16][4];
   float scale[kColumns / Format::kSub][16], offset[Format::kOffset ? kColumns / Format::kSub : 1][16];
 
-  [[gnu::noinline]] void fill(const RowPointers (&rows)[2], std::int64_t begin, std::int64_t columns) {
+  template <typename Rows>
+  [[gnu::noinline]] void fill(const Rows (&rows)[2], std::int64_t begin, std::int64_t columns) {
     const std::int64_t first = begin / Format::kUnit, units = columns / Format::kUnit;
     for (int group = 0; group < 2; ++group) {
-      const auto row = rows[group].row;
-      Format::scales(row, first, units, &scale[0][8 * group], &offset[0][8 * group], 16);
+      Format::scales(rows[group], first, units, &scale[0][8 * group], &offset[0][8 * group], 16);
       for (std::int64_t u = 0; u < units; ++u) {
-        Format::read(row, first + u,
+        Format::read(rows[group], first + u,
                      [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d) __attribute__((always_inline)) {
                        const std::int64_t k = (u * Format::kUnit + sub * Format::kSub) / 4 + step;
                        store256(w[k][8 * group], a);
@@ -234,10 +237,10 @@ template <typename Format, int Tokens>
   }
 }
 
-template <typename Format>
-void quantised_tile(const MatmulTile& tile) {
-  if (tile.tokens == 1) return one_token<Format>(tile);
-  const RowPointers rows[2] = {{tile, 0}, {tile, 8}};
+template <typename Format, typename Rows>
+void tile_of(const MatmulTile& tile) {
+  if (tile.tokens == 1) return one_token<Format, Rows>(tile);
+  const Rows rows[2] = {{tile, 0}, {tile, 8}};
   Panel<Format> panel;
   for (std::int64_t begin = 0; begin < tile.in; begin += kColumns) {
     const std::int64_t columns = tile.in - begin < kColumns ? tile.in - begin : kColumns;
@@ -258,6 +261,11 @@ void quantised_tile(const MatmulTile& tile) {
         break;
     }
   }
+}
+template <typename Format>
+void quantised_tile(const MatmulTile& tile) {
+  if (tile.packed) return tile_of<Format, PackedRows<Format::kFields>>(tile);
+  tile_of<Format, MappedRows<Format::kFields>>(tile);
 }
 
 // Products of 4-bit weights, the densest this ISA has: eight multiply-adds of bytes to one of 16-bit sums.

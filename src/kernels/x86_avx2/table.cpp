@@ -32,6 +32,7 @@ constexpr KernelTable make_table() {
   table.matmul[1] = float_tile_avx2<FloatF16>;
   table.matmul[2] = float_tile_avx2<FloatBf16>;
   table.busy_int8 = busy_int8_avx2;
+  table.packed_rows = 8;
   table.attention[1] = attention_tile<Half>;
   table.attention[2] = attention_tile<Bf16>;
   // tensor::DType: q4_0 13, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k 20, q5_k, q6_k, iq4_nl 23.

@@ -3,10 +3,10 @@
 // sum ever crosses lanes. Needs AVX2 and F16C.
 //
 // A format is read in units (of kUnit values, one or more sub-blocks of kSub values that share a scale):
-//   scales(row, unit…)  writes a scale and, where the format has minima, an offset per sub-block:
-//                       weight = scale * w - offset
-//   read(row, at, f)    calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value
-//                       4 * step on
+//   scales(rows, unit…)  writes a scale and, where the format has minima, an offset per sub-block:
+//                        weight = scale * w - offset
+//   read(rows, unit, f)  calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value
+//                        4 * step on
 // and says what its integers are: kBits of unsigned magnitude around kZero (w = byte - 2^kZeroLog), or signed bytes.
 #pragma once
 
@@ -14,6 +14,8 @@
 
 #include <cstddef>
 #include <cstdint>
+
+#include "kernels/abi.h"
 
 namespace carat::kernels {
 namespace {
@@ -61,12 +63,6 @@ using Rows8 = const std::uint8_t* const*;
   t[2] = _mm256_unpacklo_epi64(ab1, cd1);
   t[3] = _mm256_unpackhi_epi64(ab1, cd1);
 }
-// One 32-bit word of each row.
-[[gnu::always_inline]] inline __m256i gather32(Rows8 row, std::int64_t at) {
-  alignas(32) std::uint32_t words[8];
-  for (int r = 0; r < 8; ++r) __builtin_memcpy(words + r, row[r] + at, 4);
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
-}
 // Bits Shift … Shift + 3 of each lane become bytes: 16 where set.
 template <int Shift>
 [[gnu::always_inline]] inline __m256i fifth_bits(__m256i lanes) {
@@ -82,22 +78,75 @@ template <int Shift>
 [[gnu::always_inline]] inline __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 [[gnu::always_inline]] inline __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 
-// The half-precision numbers at `at` bytes into each of `count` blocks of eight rows, to out[block * stride + row].
-[[gnu::always_inline]] inline void read_halves(Rows8 row, std::int64_t at, std::int64_t block_bytes, std::int64_t count,
-                                               float* out, std::int64_t stride) {
-  alignas(32)
-      std::uint16_t words[64][8];  // first all copies, then all conversions: no load waits for the store before it
-  for (std::int64_t done = 0; done < count; done += 64) {
-    const std::int64_t n = count - done < 64 ? count - done : 64;
-    for (std::int64_t b = 0; b < n; ++b) {
-      for (int r = 0; r < 8; ++r) words[b][r] = word_at(row[r] + at + (done + b) * block_bytes);
-    }
-    for (std::int64_t b = 0; b < n; ++b) {
-      _mm256_storeu_ps(out + (done + b) * stride,
-                       _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(words[b]))));
+/// Eight rows of a tile from `first` on; past its end the last row again.
+struct RowPointers {
+  const std::uint8_t* row[8];
+  RowPointers(const MatmulTile& tile, std::int64_t first) {
+    for (int r = 0; r < 8; ++r)
+      row[r] = tile.weights + (first + r < tile.rows ? first + r : tile.rows - 1) * tile.weight_row_bytes;
+  }
+};
+
+/// Eight rows as they lie in the file, in blocks of Fields.
+template <BlockFields Fields>
+struct MappedRows : RowPointers {
+  static constexpr bool kPacked = false;
+  using RowPointers::RowPointers;
+  // Words `at` … `at` + 3 of a block: lane r of t[i] is word at + i of row r.
+  [[gnu::always_inline]] void four_words(std::int64_t block, std::int64_t at, __m256i (&t)[4]) const {
+    transpose16(row, block * Fields.bytes + Fields.words_at + 4 * at, t);
+  }
+  [[gnu::always_inline]] __m256i word(std::int64_t block, std::int64_t at) const {
+    alignas(32) std::uint32_t words[8];
+    for (int r = 0; r < 8; ++r)
+      __builtin_memcpy(words + r, row[r] + block * Fields.bytes + Fields.words_at + 4 * at, 4);
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
+  }
+  // The half-precision number `at` of each of `count` blocks from `first` on, to out[block * stride + row].
+  [[gnu::always_inline]] void halves(std::int64_t first, std::int64_t count, int at, float* out,
+                                     std::int64_t stride) const {
+    alignas(32)
+        std::uint16_t words[64][8];  // first all copies, then all conversions: no load waits for the store before it
+    for (std::int64_t done = 0; done < count; done += 64) {
+      const std::int64_t n = count - done < 64 ? count - done : 64;
+      for (std::int64_t b = 0; b < n; ++b) {
+        for (int r = 0; r < 8; ++r) {
+          words[b][r] = word_at(row[r] + (first + done + b) * Fields.bytes + Fields.halves_at + 2 * at);
+        }
+      }
+      for (std::int64_t b = 0; b < n; ++b) {
+        _mm256_storeu_ps(out + (done + b) * stride,
+                         _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(words[b]))));
+      }
     }
   }
-}
+};
+
+/// Eight rows interleaved by pack(): a block's halves of all rows, then its words of all rows.
+template <BlockFields Fields>
+struct PackedRows {
+  static constexpr bool kPacked = true;
+  static constexpr std::int64_t kBlockBytes = 8 * Fields.bytes;
+  const std::uint8_t* data;
+
+  PackedRows(const MatmulTile& tile, std::int64_t first) : data(tile.weights + first * tile.weight_row_bytes) {}
+  [[gnu::always_inline]] const std::uint8_t* words(std::int64_t block) const {
+    return data + block * kBlockBytes + 16 * Fields.halves;
+  }
+  [[gnu::always_inline]] void four_words(std::int64_t block, std::int64_t at, __m256i (&t)[4]) const {
+    for (int i = 0; i < 4; ++i) t[i] = load256(words(block) + 32 * (at + i));
+  }
+  [[gnu::always_inline]] __m256i word(std::int64_t block, std::int64_t at) const {
+    return load256(words(block) + 32 * at);
+  }
+  [[gnu::always_inline]] void halves(std::int64_t first, std::int64_t count, int at, float* out,
+                                     std::int64_t stride) const {
+    for (std::int64_t b = 0; b < count; ++b) {
+      _mm256_storeu_ps(out + b * stride, _mm256_cvtph_ps(load128(data + (first + b) * kBlockBytes + 16 * at)));
+    }
+  }
+};
+
 [[gnu::always_inline]] inline void negate(float* x, std::int64_t count, std::int64_t stride) {
   for (std::int64_t b = 0; b < count; ++b) {
     _mm256_storeu_ps(x + b * stride, _mm256_sub_ps(_mm256_setzero_ps(), _mm256_loadu_ps(x + b * stride)));
@@ -124,44 +173,49 @@ enum class Integers {
 // --- blocks of 32 ---
 
 struct Q4_0 {
-  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 18, kZeroLog = 3;
+  static constexpr BlockFields kFields = block_fields(13);
+  static constexpr int kUnit = 32, kSub = 32, kZeroLog = 3;
   static constexpr Integers kIntegers = Integers::bits4;
   static constexpr bool kOffset = false;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
-    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float*,
+                     std::int64_t stride) {
+    rows.halves(unit, units, 0, scale, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
     __m256i t[4];
-    transpose16(row, unit * kUnitBytes + 2, t);
+    rows.four_words(unit, 0, t);
     f(0, 0, low_nibbles(t[0]), low_nibbles(t[1]), low_nibbles(t[2]), low_nibbles(t[3]));
     f(0, 4, high_nibbles(t[0]), high_nibbles(t[1]), high_nibbles(t[2]), high_nibbles(t[3]));
   }
 };
 struct Q4_1 {
-  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 20, kZeroLog = -1;
+  static constexpr BlockFields kFields = block_fields(14);
+  static constexpr int kUnit = 32, kSub = 32, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits4;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float* offset,
                      std::int64_t stride) {
-    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
-    read_halves(row, unit * kUnitBytes + 2, kUnitBytes, units, offset, stride);
+    rows.halves(unit, units, 0, scale, stride);
+    rows.halves(unit, units, 1, offset, stride);
     negate(offset, units, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
     __m256i t[4];
-    transpose16(row, unit * kUnitBytes + 4, t);
+    rows.four_words(unit, 0, t);
     f(0, 0, low_nibbles(t[0]), low_nibbles(t[1]), low_nibbles(t[2]), low_nibbles(t[3]));
     f(0, 4, high_nibbles(t[0]), high_nibbles(t[1]), high_nibbles(t[2]), high_nibbles(t[3]));
   }
 };
-// Nibbles at `at`, a fifth bit per value in the word at `bits`.
-template <typename F>
-[[gnu::always_inline]] inline void read_five_bits(Rows8 row, std::int64_t at, std::int64_t bits, const F& f) {
+// A word of fifth bits, one per value, before the nibbles.
+template <typename Rows, typename F>
+[[gnu::always_inline]] inline void read_five_bits(const Rows& rows, std::int64_t block, const F& f) {
   __m256i t[4];
-  transpose16(row, at, t);
-  const __m256i high = gather32(row, bits);
+  rows.four_words(block, 1, t);
+  const __m256i high = rows.word(block, 0);
   f(0, 0, _mm256_or_si256(low_nibbles(t[0]), fifth_bits<0>(high)),
     _mm256_or_si256(low_nibbles(t[1]), fifth_bits<4>(high)), _mm256_or_si256(low_nibbles(t[2]), fifth_bits<8>(high)),
     _mm256_or_si256(low_nibbles(t[3]), fifth_bits<12>(high)));
@@ -171,61 +225,72 @@ template <typename F>
     _mm256_or_si256(high_nibbles(t[3]), fifth_bits<28>(high)));
 }
 struct Q5_0 {
-  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 22, kZeroLog = 4;
+  static constexpr BlockFields kFields = block_fields(15);
+  static constexpr int kUnit = 32, kSub = 32, kZeroLog = 4;
   static constexpr Integers kIntegers = Integers::bits5;
   static constexpr bool kOffset = false;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
-    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float*,
+                     std::int64_t stride) {
+    rows.halves(unit, units, 0, scale, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
-    read_five_bits(row, unit * kUnitBytes + 6, unit * kUnitBytes + 2, f);
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
+    read_five_bits(rows, unit, f);
   }
 };
 struct Q5_1 {
-  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 24, kZeroLog = -1;
+  static constexpr BlockFields kFields = block_fields(16);
+  static constexpr int kUnit = 32, kSub = 32, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits5;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float* offset,
                      std::int64_t stride) {
-    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
-    read_halves(row, unit * kUnitBytes + 2, kUnitBytes, units, offset, stride);
+    rows.halves(unit, units, 0, scale, stride);
+    rows.halves(unit, units, 1, offset, stride);
     negate(offset, units, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
-    read_five_bits(row, unit * kUnitBytes + 8, unit * kUnitBytes + 4, f);
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
+    read_five_bits(rows, unit, f);
   }
 };
 struct Q8_0 {
-  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 34, kZeroLog = -1;
+  static constexpr BlockFields kFields = block_fields(17);
+  static constexpr int kUnit = 32, kSub = 32, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::signed8;
   static constexpr bool kOffset = false;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
-    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float*,
+                     std::int64_t stride) {
+    rows.halves(unit, units, 0, scale, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
     __m256i t[4];
-    transpose16(row, unit * kUnitBytes + 2, t);
+    rows.four_words(unit, 0, t);
     f(0, 0, t[0], t[1], t[2], t[3]);
-    transpose16(row, unit * kUnitBytes + 18, t);
+    rows.four_words(unit, 4, t);
     f(0, 4, t[0], t[1], t[2], t[3]);
   }
 };
 struct Iq4Nl {
-  static constexpr int kUnit = 32, kSub = 32, kUnitBytes = 18, kZeroLog = -1;
+  static constexpr BlockFields kFields = block_fields(23);
+  static constexpr int kUnit = 32, kSub = 32, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::signed8;
   static constexpr bool kOffset = false;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
-    read_halves(row, unit * kUnitBytes, kUnitBytes, units, scale, stride);
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float*,
+                     std::int64_t stride) {
+    rows.halves(unit, units, 0, scale, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
     const __m256i book = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
     const auto look_up = [&](__m256i codes) __attribute__((always_inline)) { return _mm256_shuffle_epi8(book, codes); };
-    Q4_0::read(row, unit,
+    Q4_0::read(rows, unit,
                [&](int sub, int step, __m256i a, __m256i b, __m256i c, __m256i d)
                    __attribute__((always_inline)) { f(sub, step, look_up(a), look_up(b), look_up(c), look_up(d)); });
   }
@@ -249,12 +314,13 @@ struct Iq4Nl {
 }
 
 // The 6-bit scales and minima of q4_k and q5_k: eight each in twelve bytes behind two halves.
-inline void scales_6bit(Rows8 row, std::int64_t block_bytes, std::int64_t first, std::int64_t blocks, float* scale,
-                        float* offset, std::int64_t stride) {
+template <typename Rows>
+inline void scales_6bit(const Rows& rows, std::int64_t first, std::int64_t blocks, float* scale, float* offset,
+                        std::int64_t stride) {
   const __m256i six = _mm256_set1_epi8(0x3F), four = _mm256_set1_epi8(0x0F), top = _mm256_set1_epi8(0x30);
   for (std::int64_t b = 0; b < blocks; ++b) {
     __m256i w[4];
-    transpose16(row, (first + b) * block_bytes, w);
+    rows.four_words(first + b, 0, w);
     const HalfPair d = half_pair(w[0]);
     const auto upper = [&](__m256i low_bits, __m256i high_bits) __attribute__((always_inline)) {
       return _mm256_or_si256(_mm256_and_si256(low_bits, four), _mm256_and_si256(_mm256_srli_epi32(high_bits, 2), top));
@@ -270,19 +336,21 @@ inline void scales_6bit(Rows8 row, std::int64_t block_bytes, std::int64_t first,
 
 // A unit is a pair of sub-blocks: 32 bytes whose low nibbles are the first and whose high nibbles are the second.
 struct Q4K {
-  static constexpr int kUnit = 64, kSub = 32, kBytes = 144, kUnitBytes = 36, kZeroLog = -1;
+  static constexpr BlockFields kFields = block_fields(20);
+  static constexpr int kUnit = 64, kSub = 32, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits4;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float* offset,
                      std::int64_t stride) {
-    scales_6bit(row, kBytes, unit / 4, units / 4, scale, offset, stride);
+    scales_6bit(rows, unit / 4, units / 4, scale, offset, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
-    const std::int64_t at = unit / 4 * kBytes + 16 + 32 * (unit % 4);
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
+    const std::int64_t at = 4 + 8 * (unit % 4);
     for (int half = 0; half < 2; ++half) {
       __m256i t[4];
-      transpose16(row, at + 16 * half, t);
+      rows.four_words(unit / 4, at + 4 * half, t);
       f(0, 4 * half, low_nibbles(t[0]), low_nibbles(t[1]), low_nibbles(t[2]), low_nibbles(t[3]));
       f(1, 4 * half, high_nibbles(t[0]), high_nibbles(t[1]), high_nibbles(t[2]), high_nibbles(t[3]));
     }
@@ -290,22 +358,24 @@ struct Q4K {
 };
 // As q4_k, with a fifth bit: bit i of byte l of the 32 bytes before belongs to value l of sub-block i.
 struct Q5K {
-  static constexpr int kUnit = 64, kSub = 32, kBytes = 176, kUnitBytes = 44, kZeroLog = -1;
+  static constexpr BlockFields kFields = block_fields(21);
+  static constexpr int kUnit = 64, kSub = 32, kZeroLog = -1;
   static constexpr Integers kIntegers = Integers::bits5;
   static constexpr bool kOffset = true;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float* offset,
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float* offset,
                      std::int64_t stride) {
-    scales_6bit(row, kBytes, unit / 4, units / 4, scale, offset, stride);
+    scales_6bit(rows, unit / 4, units / 4, scale, offset, stride);
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
-    const std::int64_t block = unit / 4 * kBytes, pair = unit % 4;
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
+    const std::int64_t block = unit / 4, pair = unit % 4;
     const __m128i down = _mm_cvtsi64_si128(2 * pair);
     const __m256i sixteen = _mm256_set1_epi8(16);
     for (int half = 0; half < 2; ++half) {
       __m256i t[4], high[4];
-      transpose16(row, block + 48 + 32 * pair + 16 * half, t);
-      transpose16(row, block + 16 + 16 * half, high);
+      rows.four_words(block, 12 + 8 * pair + 4 * half, t);
+      rows.four_words(block, 4 + 4 * half, high);
       __m256i a[4], b[4];
       for (int i = 0; i < 4; ++i) {
         const __m256i bits = _mm256_srl_epi16(high[i], down);
@@ -319,41 +389,43 @@ struct Q5K {
 };
 // A unit is half a block: 64 bytes of nibbles and 32 bytes of bit pairs make 128 values in eight sub-blocks of 16.
 struct Q6K {
-  static constexpr int kUnit = 128, kSub = 16, kBytes = 210, kUnitBytes = 105, kZeroLog = 5;
+  static constexpr BlockFields kFields = block_fields(22);
+  static constexpr int kUnit = 128, kSub = 16, kZeroLog = 5;
   static constexpr Integers kIntegers = Integers::bits6;
   static constexpr bool kOffset = false;
-  static void scales(Rows8 row, std::int64_t unit, std::int64_t units, float* scale, float*, std::int64_t stride) {
+  template <typename Rows>
+  static void scales(const Rows& rows, std::int64_t unit, std::int64_t units, float* scale, float*,
+                     std::int64_t stride) {
     for (std::int64_t b = 0; b < units / 2; ++b) {
-      const std::int64_t block = (unit / 2 + b) * kBytes;
-      alignas(16) std::uint16_t halves[8];
-      for (int r = 0; r < 8; ++r) halves[r] = word_at(row[r] + block + 208);
+      alignas(32) float d_rows[8];
+      rows.halves(unit / 2 + b, 1, 0, d_rows, 8);
+      const __m256 d = _mm256_load_ps(d_rows);
       __m256i w[4];
-      transpose16(row, block + 192, w);
-      const __m256 d = _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(halves)));
+      rows.four_words(unit / 2 + b, 48, w);
       for (int i = 0; i < 4; ++i) scaled_signed_bytes(w[i], d, scale + (b * 16 + 4 * i) * stride, stride);
     }
   }
-  template <typename F>
-  [[gnu::always_inline]] static void read(Rows8 row, std::int64_t unit, const F& f) {
-    const std::int64_t block = unit / 2 * kBytes, half = unit % 2;
+  template <typename Rows, typename F>
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
+    const std::int64_t block = unit / 2, half = unit % 2;
     const __m256i pair = _mm256_set1_epi8(0x30);
-    for (int s = 0; s < 2; ++s) {
+    repeat<2>([&](auto s) __attribute__((always_inline)) {
       __m256i a[4], h[4], w[4];
-      transpose16(row, block + 128 + 32 * half + 16 * s, h);
-      transpose16(row, block + 64 * half + 16 * s, a);
+      rows.four_words(block, 32 + 8 * half + 4 * s, h);
+      rows.four_words(block, 16 * half + 4 * s, a);
       for (int i = 0; i < 4; ++i)
         w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 4), pair));
       f(s, 0, w[0], w[1], w[2], w[3]);
       for (int i = 0; i < 4; ++i) w[i] = _mm256_or_si256(high_nibbles(a[i]), _mm256_and_si256(h[i], pair));
       f(4 + s, 0, w[0], w[1], w[2], w[3]);
-      transpose16(row, block + 64 * half + 32 + 16 * s, a);
+      rows.four_words(block, 16 * half + 8 + 4 * s, a);
       for (int i = 0; i < 4; ++i)
         w[i] = _mm256_or_si256(low_nibbles(a[i]), _mm256_and_si256(_mm256_slli_epi16(h[i], 2), pair));
       f(2 + s, 0, w[0], w[1], w[2], w[3]);
       for (int i = 0; i < 4; ++i)
         w[i] = _mm256_or_si256(high_nibbles(a[i]), _mm256_and_si256(_mm256_srli_epi16(h[i], 2), pair));
       f(6 + s, 0, w[0], w[1], w[2], w[3]);
-    }
+    });
   }
 };
 
