@@ -166,6 +166,7 @@ TEST_F(SessionTest, BadRequestsAreErrorsThatSayWhy) {
   EXPECT_FALSE(Session::create(*model_, {.cache_type = "q1_0"}));
   EXPECT_FALSE(Model::load(model_->checkpoint(), {.threads = -1}));
   EXPECT_FALSE(Model::load(model_->checkpoint(), {.isa = "abacus"}));
+  EXPECT_FALSE(Model::load(model_->checkpoint(), {.weights = "somewhere"}));
 }
 
 TEST_F(SessionTest, LogprobsAreThoseOfTheModel) {

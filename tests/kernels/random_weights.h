@@ -38,7 +38,8 @@ struct RandomMatrix {
       // exponent of one where a format keeps scales.
       for (std::byte& b : bytes) b = static_cast<std::byte>(random());
       const auto half_at = [&](std::int64_t block, std::int64_t offset) {
-        const std::uint16_t scale = tensor::f32_to_f16(size * (0.01F + 0.02F * static_cast<float>(random() % 100) / 100.0F));
+        const std::uint16_t scale =
+            tensor::f32_to_f16(size * (0.01F + 0.02F * static_cast<float>(random() % 100) / 100.0F));
         std::memcpy(bytes.data() + block * info.block_bytes + offset, &scale, 2);
       };
       const std::int64_t blocks = rows * columns / info.block_elements;

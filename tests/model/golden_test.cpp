@@ -2,6 +2,12 @@
 // every file format and with every kernel table this machine runs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "formats/checkpoint_state.h"
+#include "kernels/abi.h"
 #include "model/tiny_model.h"
 
 namespace carat::test {
@@ -54,6 +60,69 @@ TEST_P(Golden, EveryLayerEqualsTheReference) {
                tensor.name == "logits" || tensor.name.starts_with("layer.");
     EXPECT_EQ(compared, named);
     EXPECT_GE(compared, 3 + model.config().layers.size());
+  }
+}
+
+// A copy with its matrices rounded to q8_0 where their width allows; its metadata lies in the original.
+formats::Checkpoint rounded_to_q8_0(const formats::Checkpoint& original) {
+  auto state = std::make_unique<formats::Checkpoint::State>();
+  state->format = original.format();
+  state->path = original.path();
+  state->config = original.config();
+  state->metadata = original.metadata();
+  for (formats::NamedTensor tensor : original.tensors()) {
+    const tensor::Shape shape = tensor.view.shape;
+    const bool round = shape.rank() >= 2 && shape.row_elements() % 32 == 0;
+    std::vector<std::byte> bytes(tensor.view.data, tensor.view.data + tensor.view.size_bytes());
+    if (round) {
+      bytes.clear();
+      std::vector<float> row(static_cast<std::size_t>(shape.row_elements()));
+      for (std::int64_t r = 0; r < shape.rows(); ++r) {
+        tensor::decode_row(tensor.view, r, row);
+        for (std::size_t b = 0; b < row.size(); b += 32) {
+          float largest = 0;
+          for (std::size_t i = b; i < b + 32; ++i) largest = std::max(largest, std::abs(row[i]));
+          const std::uint16_t scale = tensor::f32_to_f16(largest / 127);
+          const auto* half = reinterpret_cast<const std::byte*>(&scale);
+          bytes.insert(bytes.end(), half, half + 2);
+          for (std::size_t i = b; i < b + 32; ++i) {
+            const float value = largest == 0 ? 0 : std::nearbyint(row[i] * 127 / largest);
+            bytes.push_back(static_cast<std::byte>(static_cast<std::int8_t>(value)));
+          }
+        }
+      }
+      tensor.view.dtype = tensor::DType::q8_0;
+    }
+    state->copies.push_back(std::make_unique<std::byte[]>(bytes.size()));
+    std::copy(bytes.begin(), bytes.end(), state->copies.back().get());
+    tensor.view.data = state->copies.back().get();
+    state->tensors.push_back(std::move(tensor));
+  }
+  return formats::CheckpointBuilder::build(std::move(state));
+}
+
+TEST_P(Golden, PackedWeightsGiveTheSameBitsAsMappedOnes) {
+  const auto original = formats::open_checkpoint(GetParam().model);
+  ASSERT_TRUE(original);
+  for (const std::string& isa : runnable_tables()) {
+    SCOPED_TRACE(isa);
+    std::vector<float> logits[2];
+    for (const bool packed : {false, true}) {
+      TinyModel model(rounded_to_q8_0(*original), isa, 2, packed);
+      ASSERT_TRUE(model.ok());
+      const model::Weights& weights = model.transformer().weights();
+      bool any = weights.lm_head.dtype() == tensor::DType::q8_0;
+      for (const model::LayerWeights& layer : weights.layers) {
+        for (const auto* matrix : {&layer.q_proj, &layer.o_proj, &layer.gate_proj, &layer.down_proj,
+                                   &layer.per_layer_input_gate, &layer.per_layer_projection}) {
+          any = any || (!matrix->empty() && matrix->dtype() == tensor::DType::q8_0);
+        }
+      }
+      EXPECT_EQ(weights.owned_bytes > 0, packed && any && model.context().table().packed_rows > 0);
+      logits[packed ? 1 : 0] = model.all_logits(ids_, 7);
+    }
+    EXPECT_EQ(logits[0], logits[1]);
+    EXPECT_EQ(logits[0].size(), floats(golden_, "logits").size());
   }
 }
 

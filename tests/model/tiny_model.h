@@ -60,22 +60,31 @@ class TinyModel {
   explicit TinyModel(const std::filesystem::path& path, const std::string& isa = "auto", int threads = 2) {
     auto opened = formats::open_checkpoint(path);
     EXPECT_TRUE(opened) << opened.error().message;
-    if (!opened) return;
-    checkpoint_ = std::move(*opened);
+    if (opened) load(std::move(*opened), isa, threads, false);
+  }
+  /// With quantised matrices packed or used where they lie.
+  TinyModel(formats::Checkpoint checkpoint, const std::string& isa, int threads, bool packed) {
+    load(std::move(checkpoint), isa, threads, packed);
+  }
+
+ private:
+  void load(formats::Checkpoint checkpoint, const std::string& isa, int threads, bool packed) {
+    checkpoint_ = std::move(checkpoint);
     auto config = model::read_config(checkpoint_);
     EXPECT_TRUE(config) << config.error().message;
     if (!config) return;
     auto dispatch = kernels::select_kernels(isa);
     EXPECT_TRUE(dispatch) << dispatch.error().message;
     if (!dispatch) return;
-    auto weights = model::load_weights(checkpoint_, *config, *dispatch->table);
+    pool_ = std::make_unique<base::ThreadPool>(threads);
+    auto weights = model::load_weights(checkpoint_, *config, *dispatch->table, packed ? pool_.get() : nullptr);
     EXPECT_TRUE(weights) << weights.error().message;
     if (!weights) return;
-    pool_ = std::make_unique<base::ThreadPool>(threads);
     context_ = std::make_unique<kernels::Context>(dispatch->table, *pool_);
     transformer_ = std::make_unique<model::Transformer>(*config, std::move(*weights));
   }
 
+ public:
   bool ok() const { return transformer_ != nullptr; }
   const model::Config& config() const { return transformer_->config(); }
   const formats::Checkpoint& checkpoint() const { return checkpoint_; }
