@@ -31,8 +31,8 @@ PassCost pass_cost(const Config& config, const Weights& weights, tensor::DType c
   const std::int64_t all = shape.sequences * shape.tokens,
                      wanted = shape.sequences * std::min(shape.tokens, shape.logit_rows);
   const std::int64_t last_owner = config.last_kv_owner();
-  count.table_rows(weights.embed_tokens, all);
-  if (config.hidden_size_per_layer_input > 0) count.table_rows(weights.embed_tokens_per_layer, all);
+  count.table_rows(weights.embed_tokens.view, all);
+  if (config.hidden_size_per_layer_input > 0) count.table_rows(weights.embed_tokens_per_layer.view, all);
   count.matrix(weights.per_layer_model_projection_head, all);
   count.matrix(weights.per_layer_model_projection_tail, wanted);
   for (std::size_t i = 0; i < config.layers.size(); ++i) {

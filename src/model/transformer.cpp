@@ -68,8 +68,9 @@ void Transformer::Pass::embed() {
   w.x.resize(static_cast<std::size_t>(rows.count * hidden));
   for (std::int64_t t = 0; t < rows.count; ++t) {
     const std::span<float> row(w.x.data() + t * hidden, static_cast<std::size_t>(hidden));
-    tensor::decode_row(self.weights_.embed_tokens, rows.tokens[static_cast<std::size_t>(t)], row);
+    self.weights_.embed_tokens.read(rows.tokens[static_cast<std::size_t>(t)], row);
   }
+  self.weights_.embed_tokens.done();
   kernels::scale(context, w.x.data(), rows.count * hidden, self.weights_.embedding_scale);
   emit("embedding", {rows.count, hidden}, w.x.data());
 }
@@ -90,19 +91,20 @@ void Transformer::Pass::per_layer_inputs(std::int64_t first_layer, std::int64_t 
   kernels::scale(context, out.data(), rows.count * row, 1.0F / std::sqrt(static_cast<float>(hidden)));
   kernels::rms_norm(context, out.data(), rows.count * (end_layer - first_layer), width,
                     self.weights_.per_layer_projection_norm.data(), self.config_.rms_norm_eps, out.data());
-  const auto& table = self.weights_.embed_tokens_per_layer;
-  w.ple_row.resize(static_cast<std::size_t>(table.shape[1]));
+  const RowTable& table = self.weights_.embed_tokens_per_layer;
+  w.ple_row.resize(static_cast<std::size_t>(table.view.shape[1]));
   const float token_scale = std::sqrt(static_cast<float>(width));
   const float half = 1.0F / std::sqrt(2.0F);
   for (std::int64_t t = 0; t < rows.count; ++t) {
     // Ids outside the table read row 0, the pad row.
     std::int64_t id = rows.tokens[static_cast<std::size_t>(t)];
-    if (id >= table.shape[0]) id = 0;
-    tensor::decode_row(table, id, w.ple_row);
+    if (id >= table.view.shape[0]) id = 0;
+    table.read(id, w.ple_row);
     float* to = out.data() + t * row;
     const float* from = w.ple_row.data() + first_layer * width;
     for (std::int64_t i = 0; i < row; ++i) to[i] = (to[i] + from[i] * token_scale) * half;
   }
+  table.done();
 }
 
 void Transformer::Pass::rope_tables() {

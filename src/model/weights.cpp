@@ -96,7 +96,7 @@ class Loader {
     const std::int64_t hidden = config_.hidden_size;
     const std::string table = full_name(names::kEmbedTokens);
     if (const auto embed = view(table, Shape{config_.vocab_size, hidden})) {
-      weights_.embed_tokens = *embed;
+      weights_.embed_tokens = {*embed, &checkpoint_};
       weights_.embedding_scale = embedding_scale(embed->dtype);
       const std::string head = gguf() ? std::string(names::kLmHead.gguf) : std::string(names::kLmHead.huggingface);
       const bool own_head = has(head) && (gguf() || !tied());
@@ -104,6 +104,7 @@ class Loader {
         weights_.lm_head = matrix(head, config_.vocab_size, hidden);
       else
         weights_.lm_head = packed(*embed, table);
+      if (!own_head && weights_.lm_head.owned_bytes() == 0) weights_.embed_tokens.file = nullptr;
     }
     weights_.norm = norm(full_name(names::kNorm), hidden);
     if (config_.hidden_size_per_layer_input == 0) return;
@@ -111,7 +112,7 @@ class Loader {
     const auto layers = static_cast<std::int64_t>(config_.layers.size());
     if (const auto rows =
             view(full_name(names::kEmbedTokensPerLayer), Shape{config_.vocab_size_per_layer_input, layers * width})) {
-      weights_.embed_tokens_per_layer = *rows;
+      weights_.embed_tokens_per_layer = {*rows, &checkpoint_};
     }
     const std::string projection = full_name(names::kPerLayerModelProjection);
     if (const auto whole = view(projection, Shape{layers * width, hidden})) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/arena.h"
@@ -39,12 +40,25 @@ struct LayerWeights {
   std::vector<ExpertWeights> experts;
 };
 
+/// A table of which a pass reads single rows. A row of a few kilobytes brings in 64 KB of mapped file, so that a long
+/// text would make most of a table count as memory of this process; done() gives the pages back after each pass.
+struct RowTable {
+  tensor::TensorView view;
+  /// Where its pages are given back; null where something else reads the same bytes whole.
+  const formats::Checkpoint* file = nullptr;
+
+  void read(std::int64_t row, std::span<float> out) const { tensor::decode_row(view, row, out); }
+  void done() const {
+    if (file != nullptr) file->release(view);
+  }
+};
+
 struct Weights {
-  tensor::TensorView embed_tokens;  ///< [vocab_size, hidden_size], read by row
-  float embedding_scale = 1;        ///< sqrt(hidden_size), rounded to the table's type when that is 16 bit
-  kernels::PackedMatrix lm_head;    ///< [vocab_size, hidden_size]; usually embed_tokens again
+  RowTable embed_tokens;          ///< [vocab_size, hidden_size]
+  float embedding_scale = 1;      ///< sqrt(hidden_size), rounded to the table's type when that is 16 bit
+  kernels::PackedMatrix lm_head;  ///< [vocab_size, hidden_size]; usually embed_tokens again
   std::vector<float> norm;
-  tensor::TensorView embed_tokens_per_layer;  ///< [vocab_size_per_layer_input, layers * width], read by row
+  RowTable embed_tokens_per_layer;  ///< [vocab_size_per_layer_input, layers * width]
   /// per_layer_model_projection cut in two: rows of the layers up to last_kv_owner, and of those after it.
   kernels::PackedMatrix per_layer_model_projection_head, per_layer_model_projection_tail;
   std::vector<float> per_layer_projection_norm;
