@@ -110,7 +110,7 @@ struct Bench {
   void attention(tensor::DType type, std::int64_t heads, std::int64_t kv_heads, std::int64_t dim, std::int64_t keys,
                  std::int64_t tokens) {
     if (!wanted("attention")) return;
-    const std::int64_t bytes = tensor::info(type).block_bytes, half = kv_heads * keys * dim * bytes;
+    const std::int64_t half = kv_heads * keys / kernels::kKvBlock * kernels::kv_block_bytes(type, dim);
     // Several caches in turn, as the layers of a model have them.
     const std::int64_t copies = std::max<std::int64_t>(1, (std::int64_t{96} << 20) / (2 * half));
     std::vector<std::byte> memory(static_cast<std::size_t>(2 * half * copies));
@@ -121,7 +121,7 @@ struct Bench {
     std::vector<kernels::KvView> caches;
     for (std::int64_t c = 0; c < copies; ++c) {
       std::byte* at = memory.data() + 2 * half * c;
-      caches.push_back({type, at, at + half, keys, keys * dim, kv_heads, dim});
+      caches.push_back({type, at, at + half, keys, kv_heads, dim});
       kernels::kv_store(context, caches.back(), k.data(), k.data(), keys, 0);
     }
     std::vector<float> q(static_cast<std::size_t>(tokens * heads * dim), 0.01F), out(q.size());
@@ -201,7 +201,7 @@ int main(int argc, char** argv) {
   bench.matmul(DType::q4_0, 1536, 12288);
   bench.matmul(DType::q6_k, 65536, 1536);
   bench.matmul(DType::q4_0, 1408, 2816);
-  for (const DType type : {DType::f16, DType::f32}) {
+  for (const DType type : {DType::f16, DType::q8_0, DType::f32}) {
     bench.attention(type, 8, 1, 256, 512, 1);
     bench.attention(type, 8, 1, 512, 8192, 1);
     bench.attention(type, 16, 8, 256, 1024, 1);

@@ -31,7 +31,7 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
               "Tokens the context may hold, prompt and answer together; memory is taken as it fills (default: the "
               "model's maximum)")
       ->group("Machine");
-  add_choice(app, "--cache-type", options.cache_type, {"auto", "f32", "f16", "bf16"},
+  add_choice(app, "--cache-type", options.cache_type, {"auto", "f32", "f16", "bf16", "q8_0"},
              "Type of cached keys and values (default: auto, f32 for f32 models, else f16)")
       ->group("Machine");
 }

@@ -39,7 +39,8 @@ struct SessionOptions {
   /// Positions the session may hold; 0 = the model's maximum. Address space is reserved for all of them, memory is
   /// taken as the text grows; creating the session fails if that could never fit this machine.
   std::int64_t context_length = 0;
-  std::string cache_type = "auto";  ///< keys and values: "f32", "f16", "bf16"; auto = f32 for f32 checkpoints, else f16
+  std::string cache_type =
+      "auto";  ///< keys and values: "f32", "f16", "bf16", "q8_0"; auto = f32 for f32 checkpoints, else f16
   std::int64_t prompt_chunk = 512;  ///< prompt tokens computed together, 1 to 4096
   /// Most bytes of memory for coming back to earlier turns of sliding-window layers; 0 keeps none.
   std::int64_t snapshot_bytes = std::int64_t{256} << 20;

@@ -16,9 +16,10 @@ Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const 
   if (name == "f32") return tensor::DType::f32;
   if (name == "f16") return tensor::DType::f16;
   if (name == "bf16") return tensor::DType::bf16;
+  if (name == "q8_0") return tensor::DType::q8_0;
   if (name != "auto") {
     return fail(ErrorCode::invalid_argument,
-                concat("cache type: found \"", name, "\"; expected auto, f32, f16 or bf16"));
+                concat("cache type: found \"", name, "\"; expected auto, f32, f16, bf16 or q8_0"));
   }
   const char* table = file.format() == formats::Format::gguf ? "token_embd.weight" : "embed_tokens.weight";
   const std::string prefix = file.format() == formats::Format::gguf ? std::string() : config.tensor_prefix;

@@ -69,8 +69,13 @@ struct MatmulTile {
 };
 inline constexpr std::int64_t kTileRows = 16;
 
-/// Positions whose keys lie together, transposed: the keys of a KV head are [slots / kKeyBlock][head_dim][kKeyBlock].
-inline constexpr std::int64_t kKeyBlock = 32;
+/// Positions whose keys and values lie together, a block. In the order in which they are read, strips of kStrip lanes:
+/// keys [kKeyBlock / kStrip][head_dim][kStrip positions], values [head_dim / kStrip][kKeyBlock][kStrip dimensions], the
+/// last strip of values as narrow as what is left. A block of q8_0 holds 8-bit integers that way and behind them f16
+/// scales [head_dim / kKeyBlock, rounded up][kKeyBlock], one for each kKeyBlock dimensions of a position.
+inline constexpr std::int64_t kKeyBlock = 32, kStrip = 16;
+/// f32, f16, bf16 and q8_0.
+inline constexpr int kCacheTypes = 4;
 /// The most rows (tokens times heads) of an attention tile.
 inline constexpr std::int64_t kAttentionRows = 64;
 
@@ -80,8 +85,7 @@ struct AttentionTile {
   float* out = nullptr;
   std::int64_t tokens = 0, token_stride = 0;  ///< floats between the tokens of q and of out
   std::int64_t heads = 0, head_dim = 0;
-  const std::uint8_t* keys = nullptr;    ///< of the KV head, [slots / kKeyBlock][head_dim][kKeyBlock]
-  const std::uint8_t* values = nullptr;  ///< of the KV head, [slots][head_dim]
+  const std::uint8_t *keys = nullptr, *values = nullptr;  ///< of the KV head, slots / kKeyBlock blocks
   std::int64_t slots = 0;
   const std::int64_t *key_begin = nullptr,
                      *key_end = nullptr;  ///< [tokens] positions; position p lies in slot p % slots
@@ -109,10 +113,10 @@ struct KernelTable {
   void (*gelu_tanh_mul)(const float* gate, const float* up, std::int64_t count, float* out) = nullptr;
   void (*softcap)(float* x, std::int64_t count, float cap) = nullptr;
   bool (*all_finite)(const float* x, std::int64_t count) = nullptr;
-  /// By cache type: 0 f32, 1 f16, 2 bf16.
-  void (*attention[3])(const AttentionTile&) = {};
-  void (*store[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};      ///< out[i] = x[i]
-  void (*store_key[3])(const float* x, std::int64_t count, std::uint8_t* out) = {};  ///< out[i * kKeyBlock] = x[i]
+  /// By cache type: 0 f32, 1 f16, 2 bf16, 3 q8_0. The store functions put position `at` < kKeyBlock into its block.
+  void (*attention[kCacheTypes])(const AttentionTile&) = {};
+  void (*store_key[kCacheTypes])(const float* x, std::int64_t head_dim, std::uint8_t* block, std::int64_t at) = {};
+  void (*store_value[kCacheTypes])(const float* x, std::int64_t head_dim, std::uint8_t* block, std::int64_t at) = {};
 
   /// Keep the arithmetic units busy for some rounds with what matmuls are made of; return the multiply-adds done.
   /// `sink` takes 16 floats, so that nothing can be left out.

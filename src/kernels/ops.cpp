@@ -122,7 +122,17 @@ void each_run(const Context& context, std::int64_t count, const Run& run) {
 }
 
 std::size_t cache_type_index(tensor::DType dtype) {
-  return dtype == tensor::DType::f32 ? 0 : dtype == tensor::DType::f16 ? 1 : 2;
+  switch (dtype) {
+    case tensor::DType::f32:
+      return 0;
+    case tensor::DType::f16:
+      return 1;
+    case tensor::DType::bf16:
+      return 2;
+    default:
+      expects(dtype == tensor::DType::q8_0, "a cache is f32, f16, bf16 or q8_0");
+      return 3;
+  }
 }
 
 }  // namespace
@@ -214,18 +224,23 @@ void add_scaled(const Context& context, float* x, const float* y, std::int64_t c
   });
 }
 
+std::int64_t kv_block_bytes(tensor::DType dtype, std::int64_t head_dim) {
+  if (dtype != tensor::DType::q8_0) return kKvBlock * head_dim * tensor::info(dtype).block_bytes;
+  return kKvBlock * head_dim + (head_dim + kKvBlock - 1) / kKvBlock * kKvBlock * 2;
+}
+
 void kv_store(const Context& context, const KvView& cache, const float* k, const float* v, std::int64_t tokens,
               std::int64_t first_position) {
   expects(tokens <= cache.slots, "more positions than slots would overwrite each other");
-  const auto store_value = context.table().store[cache_type_index(cache.dtype)];
+  const auto store_value = context.table().store_value[cache_type_index(cache.dtype)];
   const auto store_key = context.table().store_key[cache_type_index(cache.dtype)];
-  const std::int64_t heads = cache.num_kv_heads, dim = cache.head_dim, bytes = tensor::info(cache.dtype).block_bytes;
+  const std::int64_t heads = cache.num_kv_heads, dim = cache.head_dim, block = kv_block_bytes(cache.dtype, dim);
   each_row(context, tokens, 2 * heads * dim, [&](std::int64_t t) {
     for (std::int64_t h = 0; h < heads; ++h) {
-      const std::int64_t slot = (first_position + t) % cache.slots, head = h * cache.head_stride;
-      const std::int64_t key = head + slot / kKvBlock * kKvBlock * dim + slot % kKvBlock, value = head + slot * dim;
-      store_key(k + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.keys) + key * bytes);
-      store_value(v + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.values) + value * bytes);
+      const std::int64_t slot = (first_position + t) % cache.slots;
+      const std::int64_t at = (h * (cache.slots / kKvBlock) + slot / kKvBlock) * block;
+      store_key(k + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.keys) + at, slot % kKvBlock);
+      store_value(v + (t * heads + h) * dim, dim, reinterpret_cast<std::uint8_t*>(cache.values) + at, slot % kKvBlock);
     }
   });
 }
@@ -237,7 +252,7 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
   static_assert(kKvBlock == kKeyBlock);
   expects(cache.slots % kKvBlock == 0, "rings are whole blocks");
   const auto kernel = context.table().attention[cache_type_index(cache.dtype)];
-  const std::int64_t bytes = tensor::info(cache.dtype).block_bytes;
+  const std::int64_t head_bytes = cache.slots / kKvBlock * kv_block_bytes(cache.dtype, dim);
   // As many rows share a block of keys as a tile takes; fewer where threads would stand idle. Which rows stand together
   // changes no result.
   const std::int64_t threads = context.pool().threads();
@@ -260,8 +275,8 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
       tile.token_stride = num_heads * dim;
       tile.heads = std::min(heads, group - part);
       tile.head_dim = dim;
-      tile.keys = reinterpret_cast<const std::uint8_t*>(cache.keys) + kv_head * cache.head_stride * bytes;
-      tile.values = reinterpret_cast<const std::uint8_t*>(cache.values) + kv_head * cache.head_stride * bytes;
+      tile.keys = reinterpret_cast<const std::uint8_t*>(cache.keys) + kv_head * head_bytes;
+      tile.values = reinterpret_cast<const std::uint8_t*>(cache.values) + kv_head * head_bytes;
       tile.slots = cache.slots;
       tile.key_begin = key_begin + t;
       tile.key_end = key_end + t;

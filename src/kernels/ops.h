@@ -134,20 +134,22 @@ void add(const Context& context, float* x, const float* y, std::int64_t count);
 void add_scaled(const Context& context, float* x, const float* y, std::int64_t count, float factor);
 void softcap(const Context& context, float* x, std::int64_t count, float cap);
 
-/// Keys and values of one layer. Values of head h at position p start at element h * head_stride + (p % slots) *
-/// head_dim. Keys stand in blocks of kKvBlock positions, transposed: element i of the key of slot s = p % slots is
-/// element h * head_stride + (s / kKvBlock * head_dim + i) * kKvBlock + s % kKvBlock.
+/// Positions whose keys and values lie together. Keys are attended in blocks that start at multiples of this position;
+/// ring sizes are multiples of it.
+inline constexpr std::int64_t kKvBlock = 32;
+/// Bytes of a block of one head's keys, or values. q8_0 has an f16 scale for each 32 dimensions of a position.
+std::int64_t kv_block_bytes(tensor::DType dtype, std::int64_t head_dim);
+
+/// Keys and values of one layer: [num_kv_heads][slots / kKvBlock] blocks each, position p in slot p % slots. How
+/// elements lie within a block is the kernels' matter (abi.h).
 struct KvView {
-  tensor::DType dtype = tensor::DType::f16;  ///< f32, f16 or bf16
+  tensor::DType dtype = tensor::DType::f16;  ///< f32, f16, bf16 or q8_0
   std::byte* keys = nullptr;
   std::byte* values = nullptr;
-  std::int64_t slots = 0;        ///< ring size; a multiple of kKvBlock
-  std::int64_t head_stride = 0;  ///< elements between KV heads, at least slots * head_dim
+  std::int64_t slots = 0;  ///< ring size; a multiple of kKvBlock
   std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
 };
-/// Keys are attended in blocks that start at multiples of this position; ring sizes are multiples of it.
-inline constexpr std::int64_t kKvBlock = 32;
 
 /// Stores k and v [T, K, C] of positions first_position … first_position + T - 1, rounded to the cache type.
 void kv_store(const Context& context, const KvView& cache, const float* k, const float* v, std::int64_t tokens,

@@ -393,70 +393,160 @@ void float_tile(const MatmulTile& tile) {
 
 // --- attention ---
 
-template <typename Element>
-void store_row(const float* x, std::int64_t count, std::uint8_t* out) {
-  auto* to = reinterpret_cast<typename Element::Stored*>(out);
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(to + i, Element::write(load<Floats>(x + i)));
-  if (i < count) {
-    float tail[kLanes];
-    typename Element::Stored part[kLanes];
-    load_tail(x + i, count - i, tail);
-    store(part, Element::write(load<Floats>(tail)));
-    for (std::int64_t j = 0; i + j < count; ++j) to[i + j] = part[j];
+// Cache elements that are integers with scales; see kKeyBlock.
+struct ElementQ8 {
+  using Stored = std::int8_t;
+  using Bytes = std::int8_t __attribute__((vector_size(kLanes)));
+  static Floats read(const Stored* p) {
+    return __builtin_convertvector(__builtin_convertvector(load<Bytes>(p), Ints), Floats);
   }
-}
-// One key into its column of a block of kKeyBlock keys.
+  static constexpr std::int64_t kScaled = kKeyBlock;  ///< dimensions of a position that share a scale
+};
 template <typename Element>
-void store_column(const float* x, std::int64_t count, std::uint8_t* out) {
-  auto* to = reinterpret_cast<typename Element::Stored*>(out);
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    const std::int64_t n = count - i < kLanes ? count - i : kLanes;
+concept Scaled = (Element::kScaled > 0);
+
+template <typename Element>
+constexpr std::int64_t block_bytes(std::int64_t dim) {
+  std::int64_t bytes = kKeyBlock * dim * static_cast<std::int64_t>(sizeof(typename Element::Stored));
+  if constexpr (Scaled<Element>) bytes += (dim + Element::kScaled - 1) / Element::kScaled * kKeyBlock * 2;
+  return bytes;
+}
+
+// Where elements stand in a block: position p's key at key_at + i * kStrip, its value's columns from `column` on at
+// value_at + i within their strip.
+inline std::int64_t key_at(std::int64_t dim, std::int64_t p) { return p / kStrip * kStrip * dim + p % kStrip; }
+inline std::int64_t strip_width(std::int64_t dim, std::int64_t column) {
+  const std::int64_t left = dim - column / kStrip * kStrip;
+  return left < kStrip ? left : kStrip;
+}
+inline std::int64_t value_at(std::int64_t dim, std::int64_t p, std::int64_t column) {
+  return column / kStrip * kStrip * kKeyBlock + p * strip_width(dim, column) + column % kStrip;
+}
+inline const std::uint16_t* scales_of(const std::uint8_t* block, std::int64_t dim) {
+  return reinterpret_cast<const std::uint16_t*>(block + kKeyBlock * dim);
+}
+
+// x[i] of one position, kLanes at a time or fewer at the end, each given to put(i, value).
+template <typename Element, typename Put>
+inline void store_position(const float* x, std::int64_t dim, const Put& put) {
+  for (std::int64_t i = 0; i < dim; i += kLanes) {
+    const std::int64_t n = dim - i < kLanes ? dim - i : kLanes;
     float lanes[kLanes];
     typename Element::Stored part[kLanes];
     load_tail(x + i, n, lanes);
     store(part, Element::write(load<Floats>(lanes)));
-    for (std::int64_t j = 0; j < n; ++j) to[(i + j) * kKeyBlock] = part[j];
+    for (std::int64_t j = 0; j < n; ++j) put(i + j, part[j]);
   }
 }
+// Integers of -127 … 127 times an f16 scale, the largest magnitude / 127. A NaN or infinity becomes the scale.
+template <Scaled Element, typename Put>
+inline void store_position(const float* x, std::int64_t dim, const Put& put, std::uint16_t* scales) {
+  for (std::int64_t first = 0; first < dim; first += Element::kScaled, scales += kKeyBlock) {
+    const std::int64_t n = dim - first < Element::kScaled ? dim - first : Element::kScaled;
+    float v[Element::kScaled];
+    for (std::int64_t i = 0; i < Element::kScaled; ++i) v[i] = i < n ? x[first + i] : 0.0F;
+    Floats largest{};
+    for (std::int64_t i = 0; i < Element::kScaled; i += kLanes)
+      largest = larger_magnitude(largest, load<Floats>(v + i));
+    const Halves half = f32_to_f16(splat(largest_lane(largest) / 127.0F));
+    *scales = half[0];
+    // By the rounded scale; where that is so small that it lost bits, what does not fit is cut off.
+    const float scale = f16_to_f32(half)[0], inverse = scale > 0 ? 1.0F / scale : 0.0F;
+    const Floats magic = splat(12582912.0F), bound = splat(127.0F);
+    for (std::int64_t i = 0; i < Element::kScaled; i += kLanes) {
+      Floats q = (load<Floats>(v + i) * inverse + magic) - magic;
+      q = q > bound ? bound : q;
+      q = q < -bound ? -bound : q;
+      std::int32_t ints[kLanes];
+      store(ints, __builtin_convertvector(q, Ints));
+      for (std::int64_t j = 0; j < kLanes && i + j < n; ++j) put(first + i + j, static_cast<std::int8_t>(ints[j]));
+    }
+  }
+}
+template <typename Element, typename Put>
+inline void store_in_block(const float* x, std::int64_t dim, std::uint8_t* block, std::int64_t p, const Put& put) {
+  if constexpr (Scaled<Element>)
+    store_position<Element>(x, dim, put, const_cast<std::uint16_t*>(scales_of(block, dim)) + p);
+  else
+    store_position<Element>(x, dim, put);
+}
+template <typename Element>
+void store_key(const float* x, std::int64_t dim, std::uint8_t* block, std::int64_t p) {
+  auto* to = reinterpret_cast<typename Element::Stored*>(block) + key_at(dim, p);
+  store_in_block<Element>(x, dim, block, p, [=](std::int64_t i, auto value) { to[i * kStrip] = value; });
+}
+template <typename Element>
+void store_value(const float* x, std::int64_t dim, std::uint8_t* block, std::int64_t p) {
+  auto* to = reinterpret_cast<typename Element::Stored*>(block);
+  store_in_block<Element>(x, dim, block, p, [=](std::int64_t i, auto value) { to[value_at(dim, p, i)] = value; });
+}
 
-// Scores of Rows query rows with the keys of one block: keys are [dim][kKeyBlock], so positions are lanes and no sum
-// crosses them. Two vectors of positions at a time keep every sum in a register.
+// kLanes positions' scales.
+inline Floats read_scales(const std::uint16_t* p) { return f16_to_f32(load<Halves>(p)); }
+
+// Scores of Rows query rows with the keys of one block: positions are lanes and no sum crosses them. Two vectors of
+// positions at a time keep every sum in a register.
 template <typename Element, int Rows>
-inline void score_keys(const float* const (&q)[Rows], std::int64_t dim, float scale,
-                       const typename Element::Stored* keys, float (&scores)[Rows][kKeyBlock]) {
+inline void score_keys(const float* const (&q)[Rows], std::int64_t dim, float scale, const std::uint8_t* block,
+                       float (&scores)[Rows][kKeyBlock]) {
+  std::int64_t group = dim;  // dimensions added up before their scale is taken
+  if constexpr (Scaled<Element>) group = Element::kScaled;
   for (std::int64_t v = 0; v < kKeyBlock; v += 2 * kLanes) {
-    Floats sum[Rows][2] = {};
-    for (std::int64_t i = 0; i < dim; ++i) {
-      const Floats a = Element::read(keys + i * kKeyBlock + v), b = Element::read(keys + i * kKeyBlock + v + kLanes);
-      for (int r = 0; r < Rows; ++r) {
-        const Floats x = splat(q[r][i]);
-        sum[r][0] += a * x;
-        sum[r][1] += b * x;
+    const auto* first = reinterpret_cast<const typename Element::Stored*>(block) + key_at(dim, v);
+    const auto* second = reinterpret_cast<const typename Element::Stored*>(block) + key_at(dim, v + kLanes);
+    Floats all[Rows][2] = {};
+    for (std::int64_t from = 0; from < dim; from += group) {
+      const std::int64_t to = from + group < dim ? from + group : dim;
+      Floats sum[Rows][2] = {};
+      for (std::int64_t i = from; i < to; ++i) {
+        const Floats a = Element::read(first + i * kStrip), b = Element::read(second + i * kStrip);
+        for (int r = 0; r < Rows; ++r) {
+          const Floats x = splat(q[r][i]);
+          sum[r][0] += a * x;
+          sum[r][1] += b * x;
+        }
+      }
+      if constexpr (Scaled<Element>) {
+        const std::uint16_t* scales = scales_of(block, dim) + from / group * kKeyBlock + v;
+        const Floats a = read_scales(scales), b = read_scales(scales + kLanes);
+        for (int r = 0; r < Rows; ++r) {
+          all[r][0] += sum[r][0] * a;
+          all[r][1] += sum[r][1] * b;
+        }
+      } else {
+        for (int r = 0; r < Rows; ++r) {
+          all[r][0] = sum[r][0];
+          all[r][1] = sum[r][1];
+        }
       }
     }
     for (int r = 0; r < Rows; ++r) {
-      store(scores[r] + v, sum[r][0] * scale);
-      store(scores[r] + v + kLanes, sum[r][1] * scale);
+      store(scores[r] + v, all[r][0] * scale);
+      store(scores[r] + v + kLanes, all[r][1] * scale);
     }
   }
 }
 
-// out[r] = out[r] * factor[r] + sum over positions of weight[r][p] * values[p], positions in order.
+// out[r] = out[r] * factor[r] + sum over positions of weight[r][p] * values[p] for the columns [from, to), positions in
+// order.
 template <typename Element, int Rows>
-inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin,
-                       std::int64_t end, std::int64_t dim, const typename Element::Stored* values,
-                       float* const (&out)[Rows]) {
-  std::int64_t i = 0;
+inline void add_columns(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin,
+                        std::int64_t end, std::int64_t dim, std::int64_t from, std::int64_t to,
+                        const typename Element::Stored* values, float* const (&out)[Rows]) {
+  using Stored = typename Element::Stored;
+  std::int64_t i = from;
   const auto columns = [&](auto vectors) {
     constexpr int kVectors = sizeof(vectors) / sizeof(Floats);
     Floats sum[Rows][kVectors];
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < kVectors; ++v) sum[r][v] = load<Floats>(out[r] + i + v * kLanes) * factor[r];
     }
+    const Stored* strip[kVectors];
+    for (int v = 0; v < kVectors; ++v) strip[v] = values + value_at(dim, 0, i + v * kLanes);
+    const std::int64_t width = strip_width(dim, i);
     for (std::int64_t p = begin; p < end; ++p) {
       Floats value[kVectors];
-      for (int v = 0; v < kVectors; ++v) value[v] = Element::read(values + p * dim + i + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) value[v] = Element::read(strip[v] + p * width);
       for (int r = 0; r < Rows; ++r) {
         const Floats w = splat(weight[r][p]);
         for (int v = 0; v < kVectors; ++v) sum[r][v] += value[v] * w;
@@ -470,22 +560,42 @@ inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&fac
   struct Two {
     Floats v[2];
   };
-  while (i + 2 * kLanes <= dim) columns(Two{});
-  while (i + kLanes <= dim) columns(Floats{});
-  if (i == dim) return;
+  // Two vectors lie in strips of the same width: in one, or, where a vector is a strip, in two whole ones.
+  while (i + 2 * kLanes <= to && strip_width(dim, i) == strip_width(dim, i + kLanes)) columns(Two{});
+  while (i + kLanes <= to) columns(Floats{});
+  if (i == to) return;
   Floats sum[Rows];
   for (int r = 0; r < Rows; ++r) {
     float tail[kLanes];
-    load_tail(out[r] + i, dim - i, tail);
+    load_tail(out[r] + i, to - i, tail);
     sum[r] = load<Floats>(tail) * factor[r];
   }
   for (std::int64_t p = begin; p < end; ++p) {
-    typename Element::Stored part[kLanes];
-    load_tail(values + p * dim + i, dim - i, part);
+    Stored part[kLanes];
+    load_tail(values + value_at(dim, p, i), to - i, part);
     for (int r = 0; r < Rows; ++r) sum[r] += Element::read(part) * weight[r][p];
   }
   for (int r = 0; r < Rows; ++r) {
-    for (std::int64_t j = 0; i + j < dim; ++j) out[r][i + j] = sum[r][j];
+    for (std::int64_t j = 0; i + j < to; ++j) out[r][i + j] = sum[r][j];
+  }
+}
+template <typename Element, int Rows>
+inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin,
+                       std::int64_t end, std::int64_t dim, const std::uint8_t* block, float* const (&out)[Rows]) {
+  const auto* values = reinterpret_cast<const typename Element::Stored*>(block);
+  if constexpr (Scaled<Element>) {
+    const auto* scales = scales_of(block, dim);
+    for (std::int64_t i = 0; i < dim; i += Element::kScaled, scales += kKeyBlock) {
+      float scaled[Rows][kKeyBlock];
+      for (std::int64_t p = 0; p < kKeyBlock; p += kLanes) {
+        const Floats s = read_scales(scales + p);
+        for (int r = 0; r < Rows; ++r) store(scaled[r] + p, load<Floats>(weight[r] + p) * s);
+      }
+      add_columns<Element, Rows>(scaled, factor, begin, end, dim, i,
+                                 i + Element::kScaled < dim ? i + Element::kScaled : dim, values, out);
+    }
+  } else {
+    add_columns<Element, Rows>(weight, factor, begin, end, dim, 0, dim, values, out);
   }
 }
 
@@ -500,12 +610,17 @@ inline float softmax_step(Softmax& row, float (&scores)[kKeyBlock], std::int64_t
     for (float& s : scores) s = 0;
     return 1.0F;
   }
-  float largest = row.largest;
-  for (std::int64_t p = 0; p < kKeyBlock; ++p) {
-    const float s = p >= begin && p < end ? scores[p] : -__builtin_inff();
-    scores[p] = s;
-    largest = s > largest ? s : largest;
+  const Floats lowest = splat(-__builtin_inff());
+  Floats tops = splat(row.largest);
+  Ints position;
+  for (int i = 0; i < kLanes; ++i) position[i] = i;
+  for (std::int64_t p = 0; p < kKeyBlock; p += kLanes, position += static_cast<std::int32_t>(kLanes)) {
+    const Ints seen = (position >= static_cast<std::int32_t>(begin)) & (position < static_cast<std::int32_t>(end));
+    const Floats s = seen ? load<Floats>(scores + p) : lowest;
+    store(scores + p, s);
+    tops = s > tops ? s : tops;
   }
+  const float largest = join_lanes(tops, [](auto a, auto b) { return a > b ? a : b; });
   const float shift = largest == -__builtin_inff() ? 0.0F : largest;  // all scores infinitely low, or NaN
   Floats sum{};
   for (std::int64_t p = 0; p < kKeyBlock; p += kLanes) {
@@ -536,13 +651,11 @@ template <typename Element, int Rows>
     high = end[r] > high ? end[r] : high;
   }
   if (low >= high) return;
-  using Stored = typename Element::Stored;
-  const std::int64_t slot = block % a.slots * a.head_dim;
+  const std::int64_t at = block % a.slots / kKeyBlock * block_bytes<Element>(a.head_dim);
   float scores[Rows][kKeyBlock], factor[Rows];
-  score_keys<Element, Rows>(q, a.head_dim, a.scale, reinterpret_cast<const Stored*>(a.keys) + slot, scores);
+  score_keys<Element, Rows>(q, a.head_dim, a.scale, a.keys + at, scores);
   for (int r = 0; r < Rows; ++r) factor[r] = softmax_step(softmax[first + r], scores[r], begin[r], end[r]);
-  add_values<Element, Rows>(scores, factor, low, high, a.head_dim, reinterpret_cast<const Stored*>(a.values) + slot,
-                            out);
+  add_values<Element, Rows>(scores, factor, low, high, a.head_dim, a.values + at, out);
 }
 
 // Online softmax over blocks of kKeyBlock positions that start at multiples of it, whatever range a row sees, so that
@@ -559,21 +672,12 @@ void attention_tile(const AttentionTile& a) {
     for (std::int64_t i = 0; i < a.heads * dim; ++i) a.out[t * a.token_stride + i] = 0;
   }
   for (std::int64_t block = first / kKeyBlock * kKeyBlock; block < last; block += kKeyBlock) {
+    // Six rows keep twelve chains of additions going, enough for any latency; eight go better as two fours.
     std::int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) attend_block<Element, 4>(a, r, block, softmax);
-    switch (rows - r) {
-      case 3:
-        attend_block<Element, 3>(a, r, block, softmax);
-        break;
-      case 2:
-        attend_block<Element, 2>(a, r, block, softmax);
-        break;
-      case 1:
-        attend_block<Element, 1>(a, r, block, softmax);
-        break;
-      default:
-        break;
-    }
+    for (; rows - r >= 6 && rows - r != 8; r += 6) attend_block<Element, 6>(a, r, block, softmax);
+    for (; rows - r >= 4; r += 4) attend_block<Element, 4>(a, r, block, softmax);
+    for (; rows - r >= 2; r += 2) attend_block<Element, 2>(a, r, block, softmax);
+    if (r < rows) attend_block<Element, 1>(a, r, block, softmax);
   }
   for (std::int64_t r = 0; r < rows; ++r) {
     float* out = a.out + r / a.heads * a.token_stride + r % a.heads * dim;
@@ -595,6 +699,13 @@ std::int64_t busy_float_rows(std::int64_t rounds, float* sink) {
   return rounds * kChains * kLanes;
 }
 
+template <typename Element>
+constexpr void add_cache_type(KernelTable& table, int type) {
+  table.attention[type] = attention_tile<Element>;
+  table.store_key[type] = store_key<Element>;
+  table.store_value[type] = store_value<Element>;
+}
+
 // Everything above as a table; ISA folders add their integer kernels to it.
 constexpr KernelTable vector_rows_table(const char* name) {
   KernelTable table;
@@ -610,15 +721,10 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.gelu_tanh_mul = gelu_tanh_mul_row;
   table.softcap = softcap_row;
   table.all_finite = all_finite_row;
-  table.attention[0] = attention_tile<ElementF32>;
-  table.attention[1] = attention_tile<ElementF16>;
-  table.attention[2] = attention_tile<ElementBf16>;
-  table.store_key[0] = store_column<ElementF32>;
-  table.store_key[1] = store_column<ElementF16>;
-  table.store_key[2] = store_column<ElementBf16>;
-  table.store[0] = store_row<ElementF32>;
-  table.store[1] = store_row<ElementF16>;
-  table.store[2] = store_row<ElementBf16>;
+  add_cache_type<ElementF32>(table, 0);
+  add_cache_type<ElementF16>(table, 1);
+  add_cache_type<ElementBf16>(table, 2);
+  add_cache_type<ElementQ8>(table, 3);
   return table;
 }
 

@@ -10,8 +10,6 @@ namespace {
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-std::int64_t element_bytes(tensor::DType dtype) { return tensor::info(dtype).block_bytes; }
-
 // Offsets start on pages, so that a ring's memory is its own.
 constexpr std::int64_t kPage = 4096;
 
@@ -44,7 +42,8 @@ KvPlan plan_kv_cache(const Config& config, tensor::DType dtype, std::int64_t con
                                        : kernels::kKvBlock;
         layout.slots = std::min(all, round_up(spec.sliding_window + slack, kernels::kKvBlock));
       }
-      const std::int64_t half = spec.num_key_value_heads * layout.slots * spec.head_dim * element_bytes(dtype);
+      const std::int64_t half =
+          spec.num_key_value_heads * (layout.slots / kernels::kKvBlock) * kernels::kv_block_bytes(dtype, spec.head_dim);
       layout.bytes = 2 * half;
       layout.key_offset = static_cast<std::size_t>(plan.total_bytes);
       layout.value_offset = layout.key_offset + static_cast<std::size_t>(round_up(half, kPage));
@@ -59,8 +58,8 @@ std::int64_t kv_bytes(const Config& config, const KvPlan& plan, tensor::DType dt
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
     const LayerSpec& spec = config.layers[i];
-    bytes +=
-        2 * std::min(tokens, plan.layers[i].slots) * spec.num_key_value_heads * spec.head_dim * element_bytes(dtype);
+    bytes += 2 * std::min(tokens, plan.layers[i].slots) * spec.num_key_value_heads *
+             (kernels::kv_block_bytes(dtype, spec.head_dim) / kernels::kKvBlock);
   }
   return bytes;
 }
@@ -88,7 +87,6 @@ kernels::KvView KvCache::view(std::int64_t layer) const {
   view.keys = memory_.data() + layout.key_offset;
   view.values = memory_.data() + layout.value_offset;
   view.slots = layout.slots;
-  view.head_stride = layout.slots * spec.head_dim;
   view.num_kv_heads = spec.num_key_value_heads;
   view.head_dim = spec.head_dim;
   return view;
@@ -143,7 +141,7 @@ void KvCache::each_ring_block(std::int64_t floor, std::int64_t length, Copy copy
     const std::int64_t first = std::max<std::int64_t>(0, floor - spec.sliding_window + 1) / kernels::kKvBlock;
     // The first and the last block of positions may share a block of slots.
     const std::int64_t last = std::min(first + ring, round_up(length, kernels::kKvBlock) / kernels::kKvBlock);
-    const auto bytes = static_cast<std::size_t>(kernels::kKvBlock * spec.head_dim * element_bytes(dtype_));
+    const auto bytes = static_cast<std::size_t>(kernels::kv_block_bytes(dtype_, spec.head_dim));
     for (const std::size_t offset : {layout.key_offset, layout.value_offset}) {
       for (std::int64_t head = 0; head < spec.num_key_value_heads; ++head) {
         for (std::int64_t block = first; block < last; ++block) {

@@ -63,9 +63,10 @@ PassCost pass_cost(const Config& config, const Weights& weights, tensor::DType c
       const std::int64_t positions = shape.depth + t + 1;
       seen += window > 0 ? std::min(window, positions) : positions;
     }
-    const std::int64_t width = spec.num_key_value_heads * spec.head_dim, positions = shape.depth + shape.tokens;
+    const std::int64_t positions = shape.depth + shape.tokens;
     const std::int64_t read = window > 0 ? std::min(window + shape.tokens - first - 1, positions) : positions;
-    count.cost.cache_bytes += shape.sequences * read * 2 * width * tensor::info(cache_type).block_bytes;
+    count.cost.cache_bytes += shape.sequences * read * 2 * spec.num_key_value_heads *
+                              (kernels::kv_block_bytes(cache_type, spec.head_dim) / kernels::kKvBlock);
     count.cost.attention_macs += shape.sequences * seen * 2 * spec.num_attention_heads * spec.head_dim;
   }
   count.matrix(weights.lm_head, wanted);

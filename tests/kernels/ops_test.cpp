@@ -351,6 +351,15 @@ TEST_P(Ops, NothingHidesANaN) {
   }
 }
 
+// x[i] as a q8_0 cache keeps it: an integer times an f16 scale shared by 32 dimensions.
+float as_q8(const float* x, std::int64_t dim, std::int64_t i) {
+  float largest = 0;
+  for (std::int64_t j = i / 32 * 32; j < std::min(dim, i / 32 * 32 + 32); ++j)
+    largest = std::max(largest, std::abs(x[j]));
+  const float scale = tensor::f16_to_f32(tensor::f32_to_f16(largest / 127));
+  return scale == 0 ? 0 : std::clamp(std::nearbyint(x[i] * (1 / scale)), -127.0F, 127.0F) * scale;
+}
+
 // Attention in double over the same stored keys and values.
 struct AttentionCase {
   std::int64_t heads, kv_heads, dim, slots, stored, tokens;
@@ -365,10 +374,11 @@ TEST_P(Ops, AttentionEqualsTheFormulaForAnyRangeOfARing) {
                                  {6, 3, 512, 64, 64, 1},
                                  {2, 1, 10, 32, 45, 5},
                                  {16, 2, 72, 128, 128, 7}}) {
-    for (const tensor::DType type : {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16}) {
-      const std::int64_t bytes = tensor::info(type).block_bytes, half = a.kv_heads * a.slots * a.dim * bytes;
+    for (const tensor::DType type :
+         {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16, tensor::DType::q8_0}) {
+      const std::int64_t half = a.kv_heads * a.slots / kKvBlock * kv_block_bytes(type, a.dim);
       std::vector<std::byte> memory(static_cast<std::size_t>(2 * half));
-      KvView cache{type, memory.data(), memory.data() + half, a.slots, a.slots * a.dim, a.kv_heads, a.dim};
+      KvView cache{type, memory.data(), memory.data() + half, a.slots, a.kv_heads, a.dim};
       const auto k = random_floats(a.stored * a.kv_heads * a.dim, 1),
                  v = random_floats(a.stored * a.kv_heads * a.dim, 2);
       const std::int64_t width = a.kv_heads * a.dim;
@@ -378,6 +388,7 @@ TEST_P(Ops, AttentionEqualsTheFormulaForAnyRangeOfARing) {
       const auto stored = [&](const std::vector<float>& from, std::int64_t p, std::int64_t h, std::int64_t i) {
         const float value = from[static_cast<std::size_t>((p * a.kv_heads + h) * a.dim + i)];
         if (type == tensor::DType::f16) return tensor::f16_to_f32(tensor::f32_to_f16(value));
+        if (type == tensor::DType::q8_0) return as_q8(from.data() + (p * a.kv_heads + h) * a.dim, a.dim, i);
         return type == tensor::DType::bf16 ? tensor::bf16_to_f32(tensor::f32_to_bf16(value)) : value;
       };
       const auto q = random_floats(a.tokens * a.heads * a.dim, 3);

@@ -195,25 +195,31 @@ TEST_P(Golden, LongTextsWrapTheRingsManyTimes) {
   std::vector<model::TokenId> text;
   const auto length = std::min<std::size_t>(240, static_cast<std::size_t>(model.config().max_position_embeddings));
   while (text.size() < length) text.push_back(ids_[(text.size() * 7 + text.size() / 11) % ids_.size()]);
-  const auto whole = model.all_logits(text, static_cast<std::int64_t>(text.size()));
-  EXPECT_EQ(model.all_logits(text, 1), whole);
-  EXPECT_EQ(model.all_logits(text, 50), whole);
+  for (const tensor::DType type : {tensor::DType::f32, tensor::DType::q8_0}) {
+    const auto whole = model.all_logits(text, static_cast<std::int64_t>(text.size()), type);
+    EXPECT_EQ(model.all_logits(text, 1, type), whole);
+    EXPECT_EQ(model.all_logits(text, 50, type), whole);
+  }
 }
 
-TEST_P(Golden, SixteenBitCachesStayClose) {
+TEST_P(Golden, RoundedCachesStayClose) {
   TinyModel model(GetParam().model);
   ASSERT_TRUE(model.ok());
   const auto count = static_cast<std::int64_t>(ids_.size());
   const auto exact = model.all_logits(ids_, count);
-  // Keys and values round to 11 and 8 bits of mantissa, and random layers amplify that; three more bits must show.
+  // Keys and values round to 11 and 8 bits of mantissa, or to 8 bits of the largest of 32, and random layers amplify
+  // that; three more bits must show.
   const double half = relative_error(model.all_logits(ids_, count, tensor::DType::f16), exact);
   const double brain = relative_error(model.all_logits(ids_, count, tensor::DType::bf16), exact);
   EXPECT_GT(half, 0);
   EXPECT_LE(half, 2e-2);
   EXPECT_LT(half, brain);
+  const double integers = relative_error(model.all_logits(ids_, count, tensor::DType::q8_0), exact);
+  EXPECT_LT(half, integers);
   // Among experts a rounding can turn a router's near-tie over, so the coarser type has no useful bound there.
   if (model.config().layers[0].num_experts == 0) {
     EXPECT_LE(brain, 0.2);
+    EXPECT_LE(integers, 0.2);
   }
 }
 
@@ -224,31 +230,33 @@ TEST_P(Golden, CachesGoBackAndForth) {
   while (text.size() < 120) text.push_back(ids_[text.size() * 5 % ids_.size()]);
   const auto count = static_cast<std::int64_t>(text.size());
   const auto vocab = static_cast<std::ptrdiff_t>(model.config().vocab_size);
-  const auto whole = model.all_logits(text, count);
-  const auto expected = [&](std::int64_t position) {
-    return std::vector<float>(whole.begin() + position * vocab, whole.begin() + (position + 1) * vocab);
-  };
-  model::KvCache cache = model.cache(count + 100, 64);
-  model.run(cache, std::span(text).first(60), 59);
-  const auto snapshot = cache.snapshot();
-  EXPECT_EQ(model.run(cache, std::span(text).subspan(60, 1), 0), expected(60));
-  // A few steps back are always possible: speculation and edited endings need them.
-  for (int i = 0; i < 3; ++i) model.run(cache, std::span(text).first(1), 0);
-  ASSERT_TRUE(cache.can_truncate(61));
-  cache.truncate(61);
-  EXPECT_EQ(model.run(cache, std::span(text).subspan(61, 1), 0), expected(61));
-  // Far away, then back by snapshot, also to a little before it.
-  const std::vector<model::TokenId> noise(90, text[0]);
-  model.run(cache, std::span(noise).first(45), 44);
-  model.run(cache, std::span(noise).first(45), 44);
-  cache.restore(snapshot);
-  EXPECT_EQ(cache.length(), 60);
-  EXPECT_EQ(model.run(cache, std::span(text).subspan(60, 1), 0), expected(60));
-  cache.restore(snapshot);
-  ASSERT_TRUE(cache.can_truncate(snapshot.floor));
-  cache.truncate(snapshot.floor);
-  EXPECT_EQ(model.run(cache, std::span(text).subspan(static_cast<std::size_t>(snapshot.floor), 1), 0),
-            expected(snapshot.floor));
+  for (const tensor::DType type : {tensor::DType::f32, tensor::DType::q8_0}) {
+    const auto whole = model.all_logits(text, count, type);
+    const auto expected = [&](std::int64_t position) {
+      return std::vector<float>(whole.begin() + position * vocab, whole.begin() + (position + 1) * vocab);
+    };
+    model::KvCache cache = model.cache(count + 100, 64, type);
+    model.run(cache, std::span(text).first(60), 59);
+    const auto snapshot = cache.snapshot();
+    EXPECT_EQ(model.run(cache, std::span(text).subspan(60, 1), 0), expected(60));
+    // A few steps back are always possible: speculation and edited endings need them.
+    for (int i = 0; i < 3; ++i) model.run(cache, std::span(text).first(1), 0);
+    ASSERT_TRUE(cache.can_truncate(61));
+    cache.truncate(61);
+    EXPECT_EQ(model.run(cache, std::span(text).subspan(61, 1), 0), expected(61));
+    // Far away, then back by snapshot, also to a little before it.
+    const std::vector<model::TokenId> noise(90, text[0]);
+    model.run(cache, std::span(noise).first(45), 44);
+    model.run(cache, std::span(noise).first(45), 44);
+    cache.restore(snapshot);
+    EXPECT_EQ(cache.length(), 60);
+    EXPECT_EQ(model.run(cache, std::span(text).subspan(60, 1), 0), expected(60));
+    cache.restore(snapshot);
+    ASSERT_TRUE(cache.can_truncate(snapshot.floor));
+    cache.truncate(snapshot.floor);
+    EXPECT_EQ(model.run(cache, std::span(text).subspan(static_cast<std::size_t>(snapshot.floor), 1), 0),
+              expected(snapshot.floor));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, testing::ValuesIn(golden_cases()), case_name);

@@ -9,6 +9,7 @@
 #include "formats/file_builders.h"
 #include "formats/json.h"
 #include "formats/temp_dir.h"
+#include "kernels/abi.h"
 #include "model/rope.h"
 #include "model/tiny_model.h"
 
@@ -146,11 +147,12 @@ TEST_P(LongContext, WindowsSeeTheirOwnPositions) {
   // Keys of the first layer depend on their token and position alone: position 0 leaves them unturned.
   const kernels::KvView ring = cache.view(0);
   const auto key_at = [](const kernels::KvView& view, std::int64_t position) {
+    constexpr std::int64_t kStrip = kernels::kStrip;
     const std::int64_t slot = position % view.slots;
     std::vector<float> key;
     for (std::int64_t i = 0; i < view.head_dim; ++i) {
-      key.push_back(reinterpret_cast<const float*>(
-          view.keys)[(slot / kernels::kKvBlock * view.head_dim + i) * kernels::kKvBlock + slot % kernels::kKvBlock]);
+      key.push_back(
+          reinterpret_cast<const float*>(view.keys)[(slot / kStrip * view.head_dim + i) * kStrip + slot % kStrip]);
     }
     return key;
   };

@@ -19,6 +19,12 @@ struct Bf16 {
     return reinterpret_cast<Floats>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
   }
 };
+struct Q8 : ElementQ8 {
+  static Floats read(const Stored* p) {
+    return reinterpret_cast<Floats>(
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
+  }
+};
 
 template <typename Format>
 constexpr void add(KernelTable& table, int type) {
@@ -35,6 +41,7 @@ constexpr KernelTable make_table() {
   table.packed_rows = 8;
   table.attention[1] = attention_tile<Half>;
   table.attention[2] = attention_tile<Bf16>;
+  table.attention[3] = attention_tile<Q8>;
   // tensor::DType: q4_0 13, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k 20, q5_k, q6_k, iq4_nl 23.
   add<Q4_0>(table, 13);
   add<Q4_1>(table, 14);
