@@ -153,9 +153,7 @@ Command add_bench(CLI::App& program) {
   add_integer(app, "-r", options->measuring.repetitions, 1, 1000, "Timed runs of each test (default: 5)");
   app.add_flag("--json", options->json, "Print an array with one object per test");
   add_compute_options(app, options->loading);
-  add_choice(app, "--cache-type", options->measuring.cache_type, {"auto", "f32", "f16", "bf16", "q8_0"},
-             "Type of cached keys and values (default: f16)")
-      ->group("Machine");
+  add_cache_type(app, options->measuring.cache_type, "f16");
   return {&app, [options](Output& output) { return bench(*options, output); }};
 }
 

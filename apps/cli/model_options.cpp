@@ -26,14 +26,18 @@ void add_compute_options(CLI::App& app, ModelOptions& options) {
       ->group("Machine");
 }
 
+void add_cache_type(CLI::App& app, std::string& cache_type, const std::string& fallback) {
+  add_choice(app, "--cache-type", cache_type, {"auto", "f32", "f16", "bf16", "q8_0"},
+             "Type of cached keys and values (default: " + fallback + ")")
+      ->group("Machine");
+}
+
 void add_session_options(CLI::App& app, SessionOptions& options) {
   add_integer(app, "--ctx", options.context_length, 1, std::numeric_limits<std::int32_t>::max(),
               "Tokens the context may hold, prompt and answer together; memory is taken as it fills (default: the "
               "model's maximum)")
       ->group("Machine");
-  add_choice(app, "--cache-type", options.cache_type, {"auto", "f32", "f16", "bf16", "q8_0"},
-             "Type of cached keys and values (default: auto, f32 for f32 models, else f16)")
-      ->group("Machine");
+  add_cache_type(app, options.cache_type);
 }
 
 Result<Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options, const InterruptScope& interrupt) {

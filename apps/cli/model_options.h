@@ -17,6 +17,9 @@ namespace carat::cli {
 void add_model_path(CLI::App& app, std::string& path);
 /// Declares --threads and --isa.
 void add_compute_options(CLI::App& app, ModelOptions& options);
+/// Declares --cache-type; `fallback` says what it is when not given.
+void add_cache_type(CLI::App& app, std::string& cache_type,
+                    const std::string& fallback = "auto, f32 for f32 models, else f16");
 /// Declares --ctx and --cache-type.
 void add_session_options(CLI::App& app, SessionOptions& options);
 

@@ -74,6 +74,7 @@ Command add_perplexity(CLI::App& program) {
               "Windows to score at most (default: all)");
   app.add_flag("--json", options->json, "Print {\"perplexity\":…,\"stderr\":…,\"tokens\":…}");
   add_compute_options(app, options->loading);
+  add_cache_type(app, options->scoring.cache_type);
   return {&app, [options](Output& output) { return perplexity(*options, output); }};
 }
 

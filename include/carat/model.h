@@ -51,7 +51,8 @@ struct Perplexity {
 struct PerplexityOptions {
   /// Tokens per window, 4 to the model's maximum; the second half of each is scored, BOS replaces its first token.
   std::int64_t window = 512;
-  std::int64_t max_windows = 0;  ///< 0 = all
+  std::int64_t max_windows = 0;     ///< 0 = all
+  std::string cache_type = "auto";  ///< keys and values, as in SessionOptions
 };
 
 /// The tensors two traces share, each with its largest difference.

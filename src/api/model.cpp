@@ -71,7 +71,8 @@ Result<Perplexity> Model::perplexity(std::string_view text, const PerplexityOpti
   const auto bos = tokenizer->bos();
   if (!bos) return fail(ErrorCode::unsupported, "perplexity: the tokenizer has no BOS token");
   const std::vector<TokenId> ids = tokenizer->encode(text, {.special = false, .bos = true});
-  auto cache_type = resolve_cache_type(state_->checkpoint.state()->file, state_->transformer->config(), "auto");
+  auto cache_type =
+      resolve_cache_type(state_->checkpoint.state()->file, state_->transformer->config(), options.cache_type);
   if (!cache_type) return forward(cache_type);
   const auto convert = [](const engine::PerplexitySum& sum) {
     return Perplexity{sum.perplexity(), sum.standard_error(), sum.tokens, sum.windows};
