@@ -1,11 +1,16 @@
-// How fast the kernels of this machine are: bytes per second when decoding, multiply-adds per second for prompts,
-// attention, and the memory bandwidth beside them. Each figure is the best of many short runs, which is what a busy
-// machine lets through.
+// How fast the kernels of this machine are, each beside its own limit: bytes per second when decoding against the
+// memory's bandwidth, multiply-adds per second for prompts and attention against what the arithmetic units do in
+// registers, row operations against a plain copy of the same row. Google Benchmark runs and prints them; "limit_%" is
+// the share reached.
+#include <benchmark/benchmark.h>
+
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <string_view>
@@ -13,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/best_time.h"
+#include "base/concat.h"
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "kernels/machine_limits.h"
@@ -21,95 +27,116 @@
 namespace {
 
 using namespace carat;
-using base::best_time;
+using base::concat;
 
 struct Options {
   std::string isa = "auto";
   int threads = base::usable_cores();
-  double budget = 0.5;  // seconds per figure
-  std::string only;
   bool packed = true;
 };
 
-struct Bench {
-  Options options;
+/// What every benchmark needs, and the limits they are held against.
+struct Machine {
   base::ThreadPool pool;
   kernels::Dispatch dispatch;
   kernels::Context context;
+  bool packed;
+  kernels::MachineLimits limits;
 
-  explicit Bench(const Options& o)
-      : options(o), pool(o.threads), dispatch(*kernels::select_kernels(o.isa)), context(dispatch.table, pool) {}
+  Machine(const Options& options, kernels::Dispatch chosen)
+      : pool(options.threads),
+        dispatch(std::move(chosen)),
+        context(dispatch.table, pool),
+        packed(options.packed),
+        limits(kernels::measure_limits(context, 1.0)) {}
+};
 
-  bool wanted(std::string_view name) const {
-    return options.only.empty() || name.find(options.only) != std::string_view::npos;
-  }
+/// Runs `body` as often as Google Benchmark asks for and reports `amount` per run (bytes or multiply-adds), in 10^9 a
+/// second under `unit`, and its share of `limit` a second.
+void measure(benchmark::State& state, const char* unit, double amount, double limit,
+             const std::function<void()>& body) {
+  using Clock = std::chrono::steady_clock;
+  body();  // pages, caches and the clock of the processor are warm
+  const auto from = Clock::now();
+  for ([[maybe_unused]] auto _ : state) body();
+  const double seconds = std::chrono::duration<double>(Clock::now() - from).count();
+  const double rate = amount * static_cast<double>(state.iterations()) / seconds;
+  state.counters[unit] = rate / 1e9;
+  if (limit > 0) state.counters["limit_%"] = 100 * rate / limit;
+}
 
-  void limits() {
-    if (!wanted("memory")) return;
-    const kernels::MachineLimits found = kernels::measure_limits(context, 2 * options.budget);
-    std::printf("memory read                  %8.1f GB/s\n", found.read_bytes_per_second / 1e9);
-    std::printf("8-bit products in registers  %8.1f GMAC/s\n", found.int8_macs_per_second / 1e9);
-    std::printf("f32 in registers             %8.1f GMAC/s\n", found.float_macs_per_second / 1e9);
-  }
-
-  void pool_overhead() {
-    if (!wanted("pool")) return;
-    const double time = best_time(options.budget, [&] {
-      for (int i = 0; i < 100; ++i) pool.parallel_for(pool.threads(), 1, [](std::int64_t, std::int64_t, int) {});
-    });
-    std::printf("parallel_for, empty          %8.2f us\n", time / 100 * 1e6);
-  }
-
-  void matmul(tensor::DType type, std::int64_t out, std::int64_t in) {
+/// Matrices of one type and shape, as many as no cache keeps.
+class Matrices {
+ public:
+  Matrices(Machine& machine, tensor::DType type, std::int64_t out, std::int64_t in) {
     const auto& info = tensor::info(type);
-    if (!wanted(std::string("matmul ") + std::string(info.name))) return;
-    const std::int64_t matrix_bytes = out * (in / info.block_elements) * info.block_bytes;
-    // Enough matrices that no cache keeps them.
-    const std::int64_t copies = std::max<std::int64_t>(1, (std::int64_t{192} << 20) / matrix_bytes);
-    std::vector<std::byte> bytes(static_cast<std::size_t>(copies * matrix_bytes));
+    matrix_bytes_ = out * (in / info.block_elements) * info.block_bytes;
+    const std::int64_t copies = std::max<std::int64_t>(1, (std::int64_t{192} << 20) / matrix_bytes_);
+    bytes_.resize(static_cast<std::size_t>(copies * matrix_bytes_));
     std::mt19937_64 random(1);
-    for (std::size_t i = 0; i + 8 <= bytes.size(); i += 8) {
+    for (std::size_t i = 0; i + 8 <= bytes_.size(); i += 8) {
       // No exponent becomes large: the products stay finite whatever the type makes of the bits.
       const std::uint64_t word = random() & 0xBBBBBBBBBBBBBBBBULL;
-      std::memcpy(bytes.data() + i, &word, 8);
+      std::memcpy(bytes_.data() + i, &word, 8);
     }
-    base::Arena memory;
-    const kernels::Packing packing{pool, memory};
-    std::vector<kernels::PackedMatrix> weights;
+    const kernels::Packing packing{machine.pool, memory_};
     for (std::int64_t c = 0; c < copies; ++c) {
-      weights.push_back(*kernels::pack(*dispatch.table, {type, tensor::Shape{out, in}, bytes.data() + c * matrix_bytes},
-                                       options.packed ? &packing : nullptr));
+      weights_.push_back(*kernels::pack(*machine.dispatch.table,
+                                        {type, tensor::Shape{out, in}, bytes_.data() + c * matrix_bytes_},
+                                        machine.packed ? &packing : nullptr));
     }
-    std::printf("matmul %-8s %6lld x %5lld", std::string(info.name).c_str(), static_cast<long long>(out),
-                static_cast<long long>(in));
-    constexpr std::int64_t kMostTokens = 512;
-    std::vector<float> x(static_cast<std::size_t>(kMostTokens * in)), y(static_cast<std::size_t>(kMostTokens * out));
-    std::normal_distribution<float> normal;
-    for (float& v : x) v = normal(random);
-    // One token: every matrix once, so that all bytes come from memory.
-    const double decode = best_time(2 * options.budget, [&] {
-      for (const kernels::PackedMatrix& w : weights) {
-        const kernels::MatmulTarget target{&w, y.data(), 0};
-        kernels::matmul(context, x.data(), 1, {&target, 1});
-      }
-    });
-    std::printf("  T=1 %6.1f GB/s", static_cast<double>(copies * matrix_bytes) / decode / 1e9);
-    for (const std::int64_t tokens : {4, 16, 64, 512}) {
-      std::size_t at = 0;
-      const double time = best_time(options.budget, [&] {
-        const kernels::MatmulTarget target{&weights[at++ % weights.size()], y.data(), 0};
-        kernels::matmul(context, x.data(), tokens, {&target, 1});
-      });
-      std::printf("  T=%lld %6.1f", static_cast<long long>(tokens),
-                  static_cast<double>(tokens * out * in) / time / 1e9);
-    }
-    std::printf(" GMAC/s\n");
-    std::fflush(stdout);
   }
 
-  void attention(tensor::DType type, std::int64_t heads, std::int64_t kv_heads, std::int64_t dim, std::int64_t keys,
-                 std::int64_t tokens) {
-    if (!wanted("attention")) return;
+  std::int64_t matrix_bytes() const { return matrix_bytes_; }
+  /// The next matrix in turn.
+  const kernels::PackedMatrix& next() { return weights_[at_++ % weights_.size()]; }
+
+ private:
+  std::int64_t matrix_bytes_ = 0;
+  std::vector<std::byte> bytes_;
+  base::Arena memory_;
+  std::vector<kernels::PackedMatrix> weights_;
+  std::size_t at_ = 0;
+};
+
+void add_matmul(Machine& machine, tensor::DType type, std::int64_t out, std::int64_t in) {
+  // Made by the first of these benchmarks that runs, freed when those of another matrix begin.
+  struct Shared {
+    std::unique_ptr<Matrices> matrices;
+  };
+  const auto shared = std::make_shared<Shared>();
+  for (const std::int64_t tokens : {1, 4, 16, 64, 512}) {
+    const std::string name = concat("matmul/", tensor::info(type).name, "/", out, "x", in, "/tokens:", tokens);
+    benchmark::RegisterBenchmark(name.c_str(), [&machine, shared, type, out, in, tokens](benchmark::State& state) {
+      static std::weak_ptr<Shared> previous;
+      if (const auto other = previous.lock(); other != nullptr && other != shared) other->matrices.reset();
+      previous = shared;
+      if (shared->matrices == nullptr) shared->matrices = std::make_unique<Matrices>(machine, type, out, in);
+      std::vector<float> x(static_cast<std::size_t>(tokens * in)), y(static_cast<std::size_t>(tokens * out));
+      std::mt19937_64 random(2);
+      std::normal_distribution<float> normal;
+      for (float& v : x) v = normal(random);
+      const auto body = [&] {
+        const kernels::MatmulTarget target{&shared->matrices->next(), y.data(), 0};
+        kernels::matmul(machine.context, x.data(), tokens, {&target, 1});
+      };
+      if (tokens == 1) {
+        measure(state, "GB/s", static_cast<double>(shared->matrices->matrix_bytes()),
+                machine.limits.read_bytes_per_second, body);
+      } else {
+        const bool floats = type == tensor::DType::f32 || type == tensor::DType::f16 || type == tensor::DType::bf16;
+        measure(state, "GMAC/s", static_cast<double>(tokens * out * in),
+                floats ? machine.limits.float_macs_per_second : machine.limits.int8_macs_per_second, body);
+      }
+    })->UseRealTime();
+  }
+}
+
+void add_attention(Machine& machine, tensor::DType type, std::int64_t heads, std::int64_t kv_heads, std::int64_t dim,
+                   std::int64_t keys, std::int64_t tokens) {
+  const std::string name = concat("attention/", tensor::info(type).name, "/", heads, "q_", kv_heads, "kv_x", dim,
+                                  "/keys:", keys, "/tokens:", tokens);
+  benchmark::RegisterBenchmark(name.c_str(), [=, &machine](benchmark::State& state) {
     const std::int64_t half = kv_heads * keys / kernels::kKvBlock * kernels::kv_block_bytes(type, dim);
     // Several caches in turn, as the layers of a model have them.
     const std::int64_t copies = std::max<std::int64_t>(1, (std::int64_t{96} << 20) / (2 * half));
@@ -122,90 +149,135 @@ struct Bench {
     for (std::int64_t c = 0; c < copies; ++c) {
       std::byte* at = memory.data() + 2 * half * c;
       caches.push_back({type, at, at + half, keys, kv_heads, dim});
-      kernels::kv_store(context, caches.back(), k.data(), k.data(), keys, 0);
+      kernels::kv_store(machine.context, caches.back(), k.data(), k.data(), keys, 0);
     }
     std::vector<float> q(static_cast<std::size_t>(tokens * heads * dim), 0.01F), out(q.size());
     std::vector<std::int64_t> begin(static_cast<std::size_t>(tokens), 0), end(begin.size());
     std::int64_t pairs = 0;
     for (std::int64_t t = 0; t < tokens; ++t) pairs += end[static_cast<std::size_t>(t)] = keys - tokens + t + 1;
     std::size_t at = 0;
-    const double time = best_time(options.budget, [&] {
-      kernels::attention(context, q.data(), tokens, heads, caches[at++ % caches.size()], begin.data(), end.data(), 1.0F,
-                         out.data());
-    });
-    std::printf("attention %-4s %lldq/%lldkv x %lld, %lld keys, T=%lld: %8.1f us  %6.1f GB/s  %6.1f GMAC/s\n",
-                std::string(tensor::info(type).name).c_str(), static_cast<long long>(heads),
-                static_cast<long long>(kv_heads), static_cast<long long>(dim), static_cast<long long>(keys),
-                static_cast<long long>(tokens), time * 1e6, static_cast<double>(2 * half) / time / 1e9,
-                2e-9 * static_cast<double>(pairs * heads * dim) / time);
-    std::fflush(stdout);
-  }
-
-  void rows() {
-    if (!wanted("rows")) return;
-    constexpr std::int64_t kWidth = 12288;
-    std::vector<float> x(kWidth), y(kWidth, 1.0F);
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 97) * 0.1F - 5;
-    std::vector<float> out(kWidth);
-    const auto report = [&](const char* name, const std::function<void()>& body) {
-      const double time = best_time(options.budget / 4, [&] {
-        for (int i = 0; i < 100; ++i) body();
-      });
-      std::printf("%-16s of %lld        %8.2f us\n", name, static_cast<long long>(kWidth), time / 100 * 1e6);
+    const auto body = [&] {
+      kernels::attention(machine.context, q.data(), tokens, heads, caches[at++ % caches.size()], begin.data(),
+                         end.data(), 1.0F, out.data());
     };
-    report("rms_norm", [&] { kernels::rms_norm(context, x.data(), 1, kWidth, y.data(), 1e-6F, out.data()); });
-    report("gelu_tanh_mul", [&] { kernels::gelu_tanh_mul(context, x.data(), y.data(), kWidth, out.data()); });
-    report("softcap", [&] { kernels::softcap(context, out.data(), kWidth, 30.0F); });
+    if (tokens == 1) {
+      measure(state, "GB/s", static_cast<double>(2 * half), machine.limits.read_bytes_per_second, body);
+    } else {
+      measure(state, "GMAC/s", 2.0 * static_cast<double>(pairs * heads * dim), machine.limits.float_macs_per_second,
+              body);
+    }
+  })->UseRealTime();
+}
+
+/// Row operations of one thread; their limit is a copy of the same row, which moves `bytes` as well.
+void add_rows(Machine& machine) {
+  constexpr std::int64_t kWidth = 12288;
+  struct Rows {
+    std::vector<float> x = std::vector<float>(kWidth), y = std::vector<float>(kWidth, 1.0F),
+                       out = std::vector<float>(kWidth);
+    Rows() {
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 97) * 0.1F - 5;
+    }
+  };
+  constexpr double kCopied = 2.0 * kWidth * sizeof(float);  // read and written
+  const auto rows = std::make_shared<Rows>();
+  const auto copy = [rows] {
+    std::memcpy(rows->out.data(), rows->x.data(), kWidth * sizeof(float));
+    benchmark::ClobberMemory();
+  };
+  const double limit = kCopied / base::best_time(0.1, copy);
+  const auto add = [&](const char* name, double bytes, std::function<void()> body) {
+    benchmark::RegisterBenchmark(concat("rows/", name, "/", kWidth).c_str(), [=](benchmark::State& state) {
+      measure(state, "GB/s", bytes, limit, body);
+    })->UseRealTime();
+  };
+  constexpr double kRow = kWidth * sizeof(float);
+  add("copy", kCopied, copy);
+  add("rms_norm", 3 * kRow, [rows, &machine] {
+    kernels::rms_norm(machine.context, rows->x.data(), 1, kWidth, rows->y.data(), 1e-6F, rows->out.data());
+  });
+  add("gelu_tanh_mul", 3 * kRow, [rows, &machine] {
+    kernels::gelu_tanh_mul(machine.context, rows->x.data(), rows->y.data(), kWidth, rows->out.data());
+  });
+  add("softcap", 2 * kRow, [rows, &machine] { kernels::softcap(machine.context, rows->out.data(), kWidth, 30.0F); });
+}
+
+void add_all(Machine& machine) {
+  benchmark::RegisterBenchmark("pool/empty_loop", [&machine](benchmark::State& state) {
+    for ([[maybe_unused]] auto _ : state) {
+      machine.pool.parallel_for(machine.pool.threads(), 1, [](std::int64_t, std::int64_t, int) {});
+    }
+  })->UseRealTime();
+  add_rows(machine);
+  using tensor::DType;
+  for (const DType type :
+       {DType::q4_0, DType::q8_0, DType::q4_k, DType::q6_k, DType::q5_0, DType::bf16, DType::f16, DType::f32,
+        DType::q4_1, DType::q5_1, DType::q2_k, DType::q3_k, DType::q5_k, DType::iq4_nl, DType::iq4_xs, DType::mxfp4}) {
+    add_matmul(machine, type, 6144, 1536);
   }
-};
+  add_matmul(machine, DType::q4_0, 1536, 12288);
+  add_matmul(machine, DType::q6_k, 65536, 1536);
+  add_matmul(machine, DType::q4_0, 1408, 2816);
+  for (const DType type : {DType::f16, DType::q8_0, DType::f32}) {
+    add_attention(machine, type, 8, 1, 256, 512, 1);
+    add_attention(machine, type, 8, 1, 512, 8192, 1);
+    add_attention(machine, type, 16, 8, 256, 1024, 1);
+    add_attention(machine, type, 8, 1, 256, 1024, 512);
+    add_attention(machine, type, 16, 8, 256, 1024, 512);
+  }
+}
 
 constexpr const char* kUsage =
-    "bench_kernels [--isa NAME] [--threads N] [--seconds S] [--weights mapped] [--only TEXT]\n"
-    "  --only keeps the lines whose name contains TEXT: memory, pool, rows, attention, \"matmul q4_0\", …\n";
+    "bench_kernels [--isa NAME] [--threads N] [--weights packed|mapped] [Google Benchmark's options]\n"
+    "  --benchmark_filter=REGEX      only some: pool, rows, attention, matmul/q4_0, tokens:1/, …\n"
+    "  --benchmark_out=FILE.json     everything measured, as JSON as well\n"
+    "  --benchmark_min_time=SECONDS  per figure (default 0.5)\n";
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string_view name = argv[i], value = argv[i + 1];
-    if (name == "--isa")
+  // The columns of the counters stand below their names; an option given by hand comes later and wins.
+  std::vector<char*> rest{argv[0], const_cast<char*>("--benchmark_counters_tabular=true")};
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    if (name.starts_with("--benchmark_")) {
+      rest.push_back(argv[i]);
+      continue;
+    }
+    if (i + 1 == argc) return std::fputs(kUsage, stderr), 2;
+    const std::string_view value = argv[++i];
+    if (name == "--isa") {
       options.isa = value;
-    else if (name == "--only")
-      options.only = value;
-    else if (name == "--weights")
-      options.packed = value != "mapped";
-    else if (name == "--threads")
-      std::from_chars(value.data(), value.data() + value.size(), options.threads);
-    else if (name == "--seconds")
-      std::from_chars(value.data(), value.data() + value.size(), options.budget);
-    else
+    } else if (name == "--weights" && (value == "packed" || value == "mapped")) {
+      options.packed = value == "packed";
+    } else if (name == "--threads") {
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.threads);
+      if (error != std::errc{} || end != value.data() + value.size() || options.threads < 1 || options.threads > 1024)
+        return std::fputs(kUsage, stderr), 2;
+    } else {
       return std::fputs(kUsage, stderr), 2;
+    }
   }
-  if (argc % 2 == 0) return std::fputs(kUsage, stderr), 2;
-  if (const auto chosen = kernels::select_kernels(options.isa); !chosen) {
+  int count = static_cast<int>(rest.size());
+  benchmark::Initialize(&count, rest.data());
+  if (benchmark::ReportUnrecognizedArguments(count, rest.data())) return 2;
+  auto chosen = kernels::select_kernels(options.isa);
+  if (!chosen) {
     std::fprintf(stderr, "%s\n", chosen.error().message.c_str());
     return 1;
   }
-  Bench bench(options);
-  std::printf("%s, %d threads, kernels %s\n", base::cpu_name().c_str(), options.threads, bench.dispatch.name.c_str());
-  bench.limits();
-  bench.pool_overhead();
-  bench.rows();
-  using tensor::DType;
-  for (const DType type :
-       {DType::q4_0, DType::q8_0, DType::q4_k, DType::q6_k, DType::q5_0, DType::bf16, DType::f16, DType::f32,
-        DType::q4_1, DType::q5_1, DType::q2_k, DType::q3_k, DType::q5_k, DType::iq4_nl, DType::iq4_xs, DType::mxfp4}) {
-    bench.matmul(type, 6144, 1536);
-  }
-  bench.matmul(DType::q4_0, 1536, 12288);
-  bench.matmul(DType::q6_k, 65536, 1536);
-  bench.matmul(DType::q4_0, 1408, 2816);
-  for (const DType type : {DType::f16, DType::q8_0, DType::f32}) {
-    bench.attention(type, 8, 1, 256, 512, 1);
-    bench.attention(type, 8, 1, 512, 8192, 1);
-    bench.attention(type, 16, 8, 256, 1024, 1);
-    bench.attention(type, 8, 1, 256, 1024, 512);
-    bench.attention(type, 16, 8, 256, 1024, 512);
-  }
+  Machine machine(options, std::move(*chosen));
+  const auto giga = [](double value) { return std::to_string(value / 1e9); };
+  benchmark::AddCustomContext("cpu", base::cpu_name());
+  benchmark::AddCustomContext("threads", std::to_string(options.threads));
+  benchmark::AddCustomContext("kernels", machine.dispatch.name);
+  benchmark::AddCustomContext("weights", options.packed ? "packed" : "mapped");
+  benchmark::AddCustomContext("limit_memory_GB/s", giga(machine.limits.read_bytes_per_second));
+  benchmark::AddCustomContext("limit_int8_GMAC/s", giga(machine.limits.int8_macs_per_second));
+  benchmark::AddCustomContext("limit_float_GMAC/s", giga(machine.limits.float_macs_per_second));
+  add_all(machine);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
 }
