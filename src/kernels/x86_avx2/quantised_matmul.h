@@ -203,9 +203,26 @@ template <typename Format, int Tokens>
   });
 }
 
+/// The bytes that the next panel will be made of, asked for while this one is multiplied: `runs` runs of `bytes` bytes,
+/// `stride` apart, `lines` lines at every sub-block.
+struct NextPanel {
+  const std::uint8_t* at;
+  std::int64_t stride, bytes;
+  int runs, lines;
+  int run = 0;
+  std::int64_t done = 0;
+
+  [[gnu::always_inline]] void ask() {
+    for (int i = 0; i < lines && run < runs; ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(at + run * stride + done), _MM_HINT_T0);
+      if ((done += 64) >= bytes) done = 0, ++run;
+    }
+  }
+};
+
 template <typename Format, int Tokens>
 [[gnu::noinline]] void multiply(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
-                                std::int64_t begin, std::int64_t columns) {
+                                std::int64_t begin, std::int64_t columns, NextPanel& next) {
   const QuantisedRows& q = tile.quantised;
   const std::int8_t* x[Tokens];
   SubActivations a[Tokens];
@@ -220,6 +237,7 @@ template <typename Format, int Tokens>
     }
   }
   for (std::int64_t j = 0; j < columns / Format::kSub; ++j) {
+    next.ask();
     __m256i sum[Tokens][2];
     sub_block<Format, Tokens>(panel, j * (Format::kSub / 4), x, j * Format::kSub, sum);
     const std::int64_t o = Format::kOffset ? j : 0;
@@ -245,17 +263,25 @@ void tile_of(const MatmulTile& tile) {
   for (std::int64_t begin = 0; begin < tile.in; begin += kColumns) {
     const std::int64_t columns = tile.in - begin < kColumns ? tile.in - begin : kColumns;
     panel.fill(rows, begin, columns);
+    constexpr int kRows = Rows::kPacked ? 8 : 1;
+    const std::int64_t run_bytes = kRows * Format::kFields.bytes * columns / Format::kFields.values;
+    const bool last = begin + columns >= tile.in;
+    NextPanel next{tile.weights + (last ? kTileRows * tile.weight_row_bytes
+                                        : kRows * Format::kFields.bytes * (begin + columns) / Format::kFields.values),
+                   kRows * tile.weight_row_bytes, run_bytes, 16 / kRows, 0};
+    const std::int64_t subs = columns / Format::kSub * ((tile.tokens + 3) / 4);
+    next.lines = static_cast<int>((next.runs * ((run_bytes + 63) / 64) + subs - 1) / subs);
     std::int64_t t = 0;
-    for (; t + 4 <= tile.tokens; t += 4) multiply<Format, 4>(panel, tile, t, begin, columns);
+    for (; t + 4 <= tile.tokens; t += 4) multiply<Format, 4>(panel, tile, t, begin, columns, next);
     switch (tile.tokens - t) {
       case 3:
-        multiply<Format, 3>(panel, tile, t, begin, columns);
+        multiply<Format, 3>(panel, tile, t, begin, columns, next);
         break;
       case 2:
-        multiply<Format, 2>(panel, tile, t, begin, columns);
+        multiply<Format, 2>(panel, tile, t, begin, columns, next);
         break;
       case 1:
-        multiply<Format, 1>(panel, tile, t, begin, columns);
+        multiply<Format, 1>(panel, tile, t, begin, columns, next);
         break;
       default:
         break;
