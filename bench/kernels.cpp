@@ -21,6 +21,7 @@
 #include "base/concat.h"
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
+#include "base/usable_cores.h"
 #include "kernels/machine_limits.h"
 #include "kernels/ops.h"
 

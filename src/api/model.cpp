@@ -3,6 +3,7 @@
 
 #include "api/state.h"
 #include "base/concat.h"
+#include "base/usable_cores.h"
 #include "engine/perplexity.h"
 
 namespace carat {

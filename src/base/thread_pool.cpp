@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/checked.h"
+#include "base/usable_cores.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -115,8 +116,8 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.threads = std::clamp(threads, 1, 1024);
-  // With more threads than cores a spinning thread keeps a working one from its core.
-  s.spin = s.threads <= static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  // Where they cannot all run, a spinning thread keeps a working one from its core, or spends the quota of both.
+  s.spin = can_run_at_once(s.threads);
   s.workers.reserve(static_cast<std::size_t>(s.threads - 1));
   for (int i = 1; i < s.threads; ++i) {
     s.workers.emplace_back([&s, i] { s.work(i); });

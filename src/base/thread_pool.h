@@ -29,7 +29,4 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-/// Physical cores this process may use: affinity mask and cgroup quota considered, at least 1.
-int usable_cores();
-
 }  // namespace carat::base

@@ -1,18 +1,20 @@
 // How many threads are worth starting: physical cores in the affinity mask, cut down to the CPU quota of the control
 // groups (versions 1 and 2) the process stands in.
+#include "base/usable_cores.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <fstream>
+#include <numeric>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "base/concat.h"
-#include "base/thread_pool.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -59,9 +61,30 @@ std::optional<double> quota_v1(const std::string& folder) {
   return *quota / *period;
 }
 
+// Processors in the affinity mask, numbered as the system does; all of the machine where there is no mask.
+std::vector<int> allowed_processors() {
+  std::vector<int> allowed;
+#if defined(__linux__)
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof mask, &mask) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(static_cast<unsigned>(cpu), &mask)) allowed.push_back(cpu);
+    }
+  }
+#endif
+  if (allowed.empty()) {
+    allowed.resize(std::max(1U, std::thread::hardware_concurrency()));
+    std::iota(allowed.begin(), allowed.end(), 0);
+  }
+  return allowed;
+}
+
+}  // namespace
+
 // The tightest quota of the process's groups and their parents. Inside a container the path may lie outside of what is
 // mounted; the root of the mount is tried then too.
-double cpu_quota() {
+double cpu_quota(const std::string& root) {
   double cores = 1e9;
   const auto consider = [&](std::string path, const auto& read, const std::string& mount) {
     while (true) {
@@ -70,7 +93,7 @@ double cpu_quota() {
       path.resize(path.rfind('/'));
     }
   };
-  std::ifstream groups("/proc/self/cgroup");
+  std::ifstream groups(root + "/proc/self/cgroup");
   std::string line;
   while (std::getline(groups, line)) {  // "0::/path" or "4:cpu,cpuacct:/path"
     const std::size_t first = line.find(':');
@@ -80,41 +103,30 @@ double cpu_quota() {
     const std::string path = line.substr(second + 1);
     if (path.empty() || path.front() != '/') continue;
     if (controllers.empty()) {
-      consider(path, quota_v2, "/sys/fs/cgroup");
+      consider(path, quota_v2, root + "/sys/fs/cgroup");
     } else if (controllers == "cpu" || controllers.starts_with("cpu,") || controllers.ends_with(",cpu")) {
-      consider(path, quota_v1, "/sys/fs/cgroup/" + controllers);
-      consider(path, quota_v1, "/sys/fs/cgroup/cpu");
+      consider(path, quota_v1, root + "/sys/fs/cgroup/" + controllers);
+      consider(path, quota_v1, root + "/sys/fs/cgroup/cpu");
     }
   }
   return cores;
 }
 
-}  // namespace
-
 int usable_cores() {
-  int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-#if defined(__linux__)
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  if (sched_getaffinity(0, sizeof mask, &mask) == 0) {
-    // Threads of one core share its arithmetic units: two of them gain little and cost cache. Count each core once.
-    std::set<std::string> siblings;
-    int unknown = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(static_cast<unsigned>(cpu), &mask)) continue;
-      const auto list = first_line(concat("/sys/devices/system/cpu/cpu", cpu, "/topology/thread_siblings_list"));
-      if (list) {
-        siblings.insert(*list);
-      } else {
-        ++unknown;
-      }
-    }
-    if (!siblings.empty() || unknown > 0) cores = static_cast<int>(siblings.size()) + unknown;
+  // Threads of one core share its arithmetic units: two of them gain little and cost cache. Count each core once.
+  std::set<std::string> siblings;
+  int cores = 0;
+  for (const int cpu : allowed_processors()) {
+    const auto list = first_line(concat("/sys/devices/system/cpu/cpu", cpu, "/topology/thread_siblings_list"));
+    if (!list || siblings.insert(*list).second) ++cores;
   }
   const double quota = cpu_quota();
   if (quota < cores) cores = static_cast<int>(std::ceil(quota));
-#endif
   return std::max(cores, 1);
+}
+
+bool can_run_at_once(int threads) {
+  return threads <= static_cast<int>(allowed_processors().size()) && threads <= cpu_quota();
 }
 
 }  // namespace carat::base

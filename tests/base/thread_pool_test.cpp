@@ -6,7 +6,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -99,10 +102,37 @@ TEST(ThreadPool, EndsWhileWorkersSpinAndWhileTheySleep) {
   }
 }
 
-TEST(UsableCores, IsAtLeastOneAndNoMoreThanTheMachineHas) {
-  EXPECT_GE(usable_cores(), 1);
-  EXPECT_LE(usable_cores(), static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+#if defined(__linux__)
+// Threads of this process that the kernel calls sleeping, and how many there are.
+std::pair<int, int> sleeping_threads() {
+  int sleeping = 0, all = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "stat");
+    std::string line;
+    std::getline(file, line);  // "1234 (name) S …", and a name may hold anything
+    const std::size_t end = line.rfind(')');
+    if (end == std::string::npos || end + 2 >= line.size()) continue;  // ended in the meantime
+    ++all;
+    sleeping += line[end + 2] == 'S';
+  }
+  return {sleeping, all};
 }
+
+TEST(ThreadPool, IdleWorkersSleep) {
+  const int others = sleeping_threads().second;  // this thread and, under sanitizers, theirs
+  ThreadPool pool(8);
+  pool.parallel_for(1000, 1, [](std::int64_t, std::int64_t, int) {});
+  // However busy the machine, workers that have nothing to do all sleep at some time, and stay so.
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  int in_a_row = 0;
+  while (in_a_row < 20 && std::chrono::steady_clock::now() < patience) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const auto [sleeping, all] = sleeping_threads();
+    in_a_row = sleeping >= 7 && all >= others + 7 ? in_a_row + 1 : 0;
+  }
+  EXPECT_EQ(in_a_row, 20);
+}
+#endif
 
 }  // namespace
 }  // namespace carat::base

@@ -178,6 +178,12 @@ TEST_P(Golden, ThreadsAndNeighboursDoNotChangeARow) {
   const auto count = static_cast<std::int64_t>(ids_.size());
   const auto alone = one.all_logits(ids_, count);
   EXPECT_EQ(three.all_logits(ids_, count), alone);
+  for (const int threads : {2, 17, 64}) {
+    TinyModel many(GetParam().model, "auto", threads);
+    ASSERT_TRUE(many.ok());
+    EXPECT_EQ(many.all_logits(ids_, count), alone) << threads;
+    EXPECT_EQ(many.all_logits(ids_, 1), alone) << threads;
+  }
   // The same sequence beside another one, at another position in its own text.
   model::KvCache first = three.cache(count, count), second = three.cache(count, count);
   const std::vector<model::TokenId> other(ids_.rbegin(), ids_.rend());
