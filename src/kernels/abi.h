@@ -111,6 +111,7 @@ struct KernelTable {
   void (*rope)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos, const float* sin,
                std::int64_t rotated_pairs) = nullptr;
   void (*gelu_tanh_mul)(const float* gate, const float* up, std::int64_t count, float* out) = nullptr;
+  void (*sigmoid_mul)(const float* x, const float* gate, std::int64_t count, float* out) = nullptr;
   void (*softcap)(float* x, std::int64_t count, float cap) = nullptr;
   bool (*all_finite)(const float* x, std::int64_t count) = nullptr;
   /// By cache type: 0 f32, 1 f16, 2 bf16, 3 q8_0. The store functions put position `at` < kKeyBlock into its block.

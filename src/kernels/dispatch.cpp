@@ -94,7 +94,7 @@ Result<Dispatch> select_kernels(std::string_view isa) {
     out.report.push_back({concat("matmul ", type.name),
                           served ? std::string(table->name) : concat(table->name, " (decoded to f32)"), skipped});
   }
-  for (const char* operation : {"attention", "rms_norm", "rope", "gelu_tanh_mul", "softcap"}) {
+  for (const char* operation : {"attention", "rms_norm", "rope", "gelu_tanh_mul", "sigmoid_mul", "softcap"}) {
     out.report.push_back({operation, table->name, skipped});
   }
   out.table = std::move(table);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -203,6 +204,38 @@ void rope(const Context& context, float* x, std::int64_t tokens, std::int64_t he
 void gelu_tanh_mul(const Context& context, const float* gate, const float* up, std::int64_t count, float* out) {
   each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
     context.table().gelu_tanh_mul(gate + begin, up + begin, n, out + begin);
+  });
+}
+void sigmoid_mul(const Context& context, const float* x, const float* gate, std::int64_t count, float* out) {
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
+    context.table().sigmoid_mul(x + begin, gate + begin, n, out + begin);
+  });
+}
+void clamp(const Context& context, float* x, std::int64_t count, float low, float high) {
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
+    for (float* p = x + begin; p < x + begin + n; ++p) {
+      *p = *p < low ? low : *p;
+      *p = *p > high ? high : *p;
+    }
+  });
+}
+void layer_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
+                const float* bias, float eps, float* y) {
+  each_row(context, rows, width, [&](std::int64_t t) {
+    const float* from = x + t * width;
+    float* to = y + t * width;
+    double sum = 0, squares = 0;
+    for (std::int64_t i = 0; i < width; ++i) sum += static_cast<double>(from[i]);
+    const double mean = sum / static_cast<double>(width);
+    for (std::int64_t i = 0; i < width; ++i) {
+      const double difference = static_cast<double>(from[i]) - mean;
+      squares += difference * difference;
+    }
+    const double factor = 1.0 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(eps));
+    for (std::int64_t i = 0; i < width; ++i) {
+      const auto normed = static_cast<float>((static_cast<double>(from[i]) - mean) * factor);
+      to[i] = normed * weight[i] + (bias != nullptr ? bias[i] : 0.0F);
+    }
   });
 }
 void softcap(const Context& context, float* x, std::int64_t count, float cap) {

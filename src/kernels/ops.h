@@ -128,6 +128,14 @@ void rope(const Context& context, float* x, std::int64_t tokens, std::int64_t he
 
 /// out[i] = gelu_tanh(gate[i]) * up[i], gelu_tanh(x) = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). May alias.
 void gelu_tanh_mul(const Context& context, const float* gate, const float* up, std::int64_t count, float* out);
+/// out[i] = x[i] * sigmoid(gate[i]): silu(x) where gate is x. May alias.
+void sigmoid_mul(const Context& context, const float* x, const float* gate, std::int64_t count, float* out);
+/// x[i] = min(max(x[i], low), high); NaN stays NaN.
+void clamp(const Context& context, float* x, std::int64_t count, float low, float high);
+/// y[t] = (x[t] - mean(x[t])) / sqrt(var(x[t]) + eps) * weight + bias, per row of `width`; no bias means 0. In place
+/// when y == x. Sums are double.
+void layer_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
+                const float* bias, float eps, float* y);
 /// x[i] *= factor; x[i] += y[i]; x[i] += factor * y[i]; x[i] = cap * tanh(x[i] / cap).
 void scale(const Context& context, float* x, std::int64_t count, float factor);
 void add(const Context& context, float* x, const float* y, std::int64_t count);

@@ -263,6 +263,20 @@ void gelu_tanh_mul_row(const float* gate, const float* up, std::int64_t count, f
   }
 }
 
+// x * sigmoid(gate): silu where both are the same, a gated linear unit where they are halves of a row.
+inline Floats sigmoid_gated(Floats x, Floats gate) { return x / (exp_lanes(-gate) + 1.0F); }
+void sigmoid_mul_row(const float* x, const float* gate, std::int64_t count, float* out) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(out + i, sigmoid_gated(load<Floats>(x + i), load<Floats>(gate + i)));
+  if (i < count) {
+    float v[kLanes], g[kLanes];
+    load_tail(x + i, count - i, v);
+    load_tail(gate + i, count - i, g);
+    store(v, sigmoid_gated(load<Floats>(v), load<Floats>(g)));
+    for (std::int64_t j = 0; i + j < count; ++j) out[i + j] = v[j];
+  }
+}
+
 void softcap_row(float* x, std::int64_t count, float cap) {
   const float inverse = 1.0F / cap;
   std::int64_t i = 0;
@@ -719,6 +733,7 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.add_rms_norm = add_rms_norm_row;
   table.rope = rope_row;
   table.gelu_tanh_mul = gelu_tanh_mul_row;
+  table.sigmoid_mul = sigmoid_mul_row;
   table.softcap = softcap_row;
   table.all_finite = all_finite_row;
   add_cache_type<ElementF32>(table, 0);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/checked.h"
 #include "model/decoder_layer.h"
 
 namespace carat::model {
@@ -42,6 +43,17 @@ void attend(const LayerPass& pass, const SequenceRows& sequence, std::int64_t fi
   kernels::attention(pass.context, pass.w.q.data() + row * width, count, s.num_attention_heads,
                      sequence.cache->view(pass.index), pass.w.key_begin.data() + row, pass.w.key_end.data() + row,
                      pass.config.attention_scale, pass.w.attended.data() + row * width);
+}
+
+// How many of the `count` rows from `first` on can be stored before they attend: an image block only whole, since its
+// first row sees its last. A block is no longer than what a ring takes at once (KvCache::create).
+std::int64_t whole_blocks(const Rows& rows, const SequenceRows& sequence, std::int64_t first, std::int64_t count) {
+  if (rows.blocks.empty() || first + count == sequence.count) return count;
+  const auto row = static_cast<std::size_t>(sequence.first_row + first + count);
+  const std::int64_t begin = rows.blocks[row][0] - rows.positions[row - static_cast<std::size_t>(count)];
+  if (rows.blocks[row][1] == 0 || rows.blocks[row][0] == rows.positions[row]) return count;
+  base::expects(begin > 0, "a ring takes an image block whole");
+  return begin;
 }
 
 }  // namespace
@@ -89,13 +101,20 @@ void attention_block(LayerPass& pass) {
   rope(pass, w.q.data(), s.num_attention_heads);
   if (owns) finish_keys_and_values(pass);
 
-  // Every mask of the family is one range of positions per row: [position - window + 1, position].
+  // Every mask of the family is one range of positions per row: [position - window + 1, position], and to the end of
+  // its image block; where blocks are laid over all layers, from the block's begin too (spec 2.9).
+  const VisionBlocks which = pass.config.vision_blocks;
+  const bool blocks = !w.rows.blocks.empty() && (which == VisionBlocks::all || s.sliding_window > 0);
   w.key_begin.resize(static_cast<std::size_t>(rows));
   w.key_end.resize(static_cast<std::size_t>(rows));
   for (std::size_t t = 0; t < static_cast<std::size_t>(rows); ++t) {
     const std::int64_t position = w.rows.positions[t];
     w.key_begin[t] = s.sliding_window > 0 ? std::max<std::int64_t>(0, position - s.sliding_window + 1) : 0;
     w.key_end[t] = position + 1;
+    if (blocks && w.rows.blocks[t][1] > 0) {
+      if (which == VisionBlocks::all) w.key_begin[t] = std::min(w.key_begin[t], w.rows.blocks[t][0]);
+      w.key_end[t] = w.rows.blocks[t][1];
+    }
   }
   for (const SequenceRows& sequence : w.rows.sequences) {
     if (sequence.count == 0) continue;
@@ -105,10 +124,11 @@ void attention_block(LayerPass& pass) {
     }
     // A ring takes only as many new positions at once as leave the window of the first of them in place.
     const std::int64_t span = sequence.cache->store_span(pass.index);
-    for (std::int64_t first = 0; first < sequence.count; first += span) {
-      const std::int64_t count = std::min(span, sequence.count - first);
+    for (std::int64_t first = 0; first < sequence.count;) {
+      const std::int64_t count = whole_blocks(w.rows, sequence, first, std::min(span, sequence.count - first));
       store(pass, sequence, first, count);
       attend(pass, sequence, first, count);
+      first += count;
     }
   }
   resize(w.branch, rows * pass.hidden());

@@ -39,6 +39,13 @@ struct LayerSpec {
   RopeSpec rope;
 };
 
+/// Which layers let the soft tokens of one image see one another in both directions ("use_bidirectional_attention").
+enum class VisionBlocks {
+  causal,   ///< none
+  sliding,  ///< the sliding layers (26B, 31B)
+  all,      ///< every layer (12B as Gemma4UnifiedModel.forward has it)
+};
+
 struct Config {
   std::string family;  ///< "gemma4" or "gemma3"
   std::string name;    ///< for people
@@ -55,7 +62,9 @@ struct Config {
   bool value_norm = true;             ///< values pass a weightless RMS norm (Gemma 4)
   bool layer_scalars = true;          ///< each layer's output is multiplied by a stored scalar (Gemma 4)
   bool norm_weight_plus_one = false;  ///< stored norm weights mean 1 + w (Gemma 3 in Hugging Face files)
-  std::string tensor_prefix;          ///< what stands before "layers.N." in a Hugging Face file
+  std::int64_t pad_token_id = 0;      ///< whose per-layer row soft tokens take
+  VisionBlocks vision_blocks = VisionBlocks::causal;
+  std::string tensor_prefix;  ///< what stands before "layers.N." in a Hugging Face file
   std::vector<LayerSpec> layers;
 
   /// The last layer that owns keys and values: rows whose logits nobody needs are done once they have filled it.

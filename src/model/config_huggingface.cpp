@@ -4,66 +4,13 @@
 
 #include "base/concat.h"
 #include "model/config_reader.h"
+#include "model/json_fields.h"
 
 namespace carat::model {
 namespace {
 
 using base::concat;
 using formats::Json;
-
-// Typed access to one JSON object. Keeps the first error, so that a reader can ask for everything and check once.
-class Fields {
- public:
-  Fields(const Json& json, std::string origin) : json_(json), origin_(std::move(origin)) {}
-
-  bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
-  const Json& at(const char* key) const { return json_.at(key); }
-
-  std::int64_t integer(const char* key, std::int64_t low, std::int64_t high,
-                       std::optional<std::int64_t> fallback = {}) {
-    if (!has(key)) return fallback ? *fallback : (missing(key), low);
-    const Json& value = json_.at(key);
-    if (!value.is_number_integer()) return wrong(key, "a whole number"), low;
-    if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(high)) {
-      return wrong(key, concat("at most ", high)), low;
-    }
-    const auto number = value.get<std::int64_t>();
-    if (number < low || number > high) return wrong(key, concat(low, " to ", high)), low;
-    return number;
-  }
-  double number(const char* key, std::optional<double> fallback = {}) {
-    if (!has(key)) return fallback ? *fallback : (missing(key), 0.0);
-    if (!json_.at(key).is_number()) return wrong(key, "a number"), 0.0;
-    return json_.at(key).get<double>();
-  }
-  bool boolean(const char* key, bool fallback) {
-    if (!has(key)) return fallback;
-    if (!json_.at(key).is_boolean()) return wrong(key, "true or false"), fallback;
-    return json_.at(key).get<bool>();
-  }
-  std::string text(const char* key, std::string fallback) {
-    if (!has(key)) return fallback;
-    if (!json_.at(key).is_string()) return wrong(key, "text"), fallback;
-    return json_.at(key).get<std::string>();
-  }
-
-  void note(ErrorCode code, std::string message) {
-    if (!error_) error_ = Error{code, concat(origin_, ": ", message)};
-  }
-  void missing(const char* key) { note(ErrorCode::bad_file, concat(key, " is missing")); }
-  void wrong(const char* key, std::string_view expected) {
-    std::string found = json_.at(key).dump(-1, ' ', false, Json::error_handler_t::replace);
-    if (found.size() > 60) found = found.substr(0, 57) + "...";
-    note(ErrorCode::bad_file, concat(key, " is ", found, "; expected ", expected));
-  }
-  const std::optional<Error>& error() const { return error_; }
-  const std::string& origin() const { return origin_; }
-
- private:
-  const Json& json_;
-  std::string origin_;
-  std::optional<Error> error_;
-};
 
 std::vector<LayerType> layer_types(Fields& f, std::int64_t layers, std::int64_t default_pattern) {
   std::vector<LayerType> types;
@@ -150,6 +97,18 @@ void read_gemma4(Fields& f, Config& config) {
   types.back() = LayerType::full_attention;  // the reference forces it
   const std::int64_t shared = f.integer("num_kv_shared_layers", 0, count, 0);
   const bool k_eq_v = f.boolean("attention_k_eq_v", false);
+  if (f.has("use_bidirectional_attention")) {
+    const std::string which = f.text("use_bidirectional_attention", "");
+    if (which == "vision") {
+      // Gemma4UnifiedModel.forward overlays image blocks on both kinds of layers, Gemma4Model on the sliding ones.
+      const bool unified = f.text("model_type", "") == "gemma4_unified_text";
+      config.vision_blocks = unified ? VisionBlocks::all : VisionBlocks::sliding;
+    } else {
+      f.note(ErrorCode::unsupported,
+             concat("use_bidirectional_attention is \"", which.substr(0, 60), "\"; expected \"vision\" or null"));
+    }
+  }
+  config.pad_token_id = f.integer("pad_token_id", 0, kMaxVocab, 0);
   const bool double_wide = f.boolean("use_double_wide_mlp", false);
   config.hidden_size_per_layer_input = f.integer("hidden_size_per_layer_input", 0, kMaxWidth, 0);
   config.vocab_size_per_layer_input = f.integer("vocab_size_per_layer_input", 0, kMaxVocab, config.vocab_size);

@@ -25,8 +25,8 @@ bool read_after_whole_chunk(const Config& config, std::int64_t layer) {
 
 }  // namespace
 
-KvPlan plan_kv_cache(const Config& config, tensor::DType dtype, std::int64_t context_length,
-                     std::int64_t prompt_chunk) {
+KvPlan plan_kv_cache(const Config& config, tensor::DType dtype, std::int64_t context_length, std::int64_t prompt_chunk,
+                     std::int64_t image_block) {
   KvPlan plan;
   const std::int64_t all = round_up(context_length, kernels::kKvBlock);
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
@@ -36,10 +36,11 @@ KvPlan plan_kv_cache(const Config& config, tensor::DType dtype, std::int64_t con
       layout.slots = all;
       if (spec.sliding_window > 0) {
         // A ring holds the window and what one store adds to it: the whole chunk, or one block where chunks are stored
-        // and attended block by block.
-        const std::int64_t slack = read_after_whole_chunk(config, static_cast<std::int64_t>(i))
-                                       ? std::max(prompt_chunk, kernels::kKvBlock)
-                                       : kernels::kKvBlock;
+        // and attended block by block; and an image whose rows see one another.
+        std::int64_t slack = read_after_whole_chunk(config, static_cast<std::int64_t>(i))
+                                 ? std::max(prompt_chunk, kernels::kKvBlock)
+                                 : kernels::kKvBlock;
+        if (config.vision_blocks != VisionBlocks::causal) slack = std::max(slack, image_block);
         layout.slots = std::min(all, round_up(spec.sliding_window + slack, kernels::kKvBlock));
       }
       const std::int64_t half =
@@ -65,13 +66,14 @@ std::int64_t kv_bytes(const Config& config, const KvPlan& plan, tensor::DType dt
 }
 
 Result<KvCache> KvCache::create(const Config& config, tensor::DType dtype, std::int64_t context_length,
-                                std::int64_t prompt_chunk) {
+                                std::int64_t prompt_chunk, std::int64_t image_block) {
   KvCache cache;
   cache.specs_ = config.layers;
   cache.dtype_ = dtype;
   cache.context_length_ = context_length;
   cache.prompt_chunk_ = prompt_chunk;
-  cache.plan_ = plan_kv_cache(config, dtype, context_length, prompt_chunk);
+  cache.image_block_ = image_block;
+  cache.plan_ = plan_kv_cache(config, dtype, context_length, prompt_chunk, image_block);
   auto memory = base::ReservedMemory::reserve(static_cast<std::size_t>(cache.plan_.total_bytes));
   if (!memory) return forward(memory);
   cache.memory_ = std::move(*memory);

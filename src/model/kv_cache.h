@@ -26,7 +26,8 @@ struct KvPlan {
   std::vector<KvLayerLayout> layers;
   std::int64_t total_bytes = 0;
 };
-KvPlan plan_kv_cache(const Config& config, tensor::DType dtype, std::int64_t context_length, std::int64_t prompt_chunk);
+KvPlan plan_kv_cache(const Config& config, tensor::DType dtype, std::int64_t context_length, std::int64_t prompt_chunk,
+                     std::int64_t image_block = 0);
 
 /// Bytes the positions [0, tokens) occupy under a plan.
 std::int64_t kv_bytes(const Config& config, const KvPlan& plan, tensor::DType dtype, std::int64_t tokens);
@@ -34,9 +35,10 @@ std::int64_t kv_bytes(const Config& config, const KvPlan& plan, tensor::DType dt
 /// Not thread-safe; one sequence.
 class KvCache {
  public:
-  /// `prompt_chunk`: the most tokens one forward pass will add. out_of_memory when address space is refused.
+  /// `prompt_chunk`: the most tokens one forward pass will add, `image_block` the most that stand in one block whose
+  /// tokens see one another (a pass may add so many, too). out_of_memory when address space is refused.
   static Result<KvCache> create(const Config& config, tensor::DType dtype, std::int64_t context_length,
-                                std::int64_t prompt_chunk);
+                                std::int64_t prompt_chunk, std::int64_t image_block = 0);
 
   /// The keys and values layer `layer` reads (its own, or its kv_source's).
   kernels::KvView view(std::int64_t layer) const;
@@ -46,6 +48,7 @@ class KvCache {
   std::int64_t length() const { return length_; }
   std::int64_t context_length() const { return context_length_; }
   std::int64_t prompt_chunk() const { return prompt_chunk_; }
+  std::int64_t image_block() const { return image_block_; }
   tensor::DType dtype() const { return dtype_; }
   const KvPlan& plan() const { return plan_; }
 
@@ -71,7 +74,7 @@ class KvCache {
  private:
   std::vector<LayerSpec> specs_;
   tensor::DType dtype_ = tensor::DType::f16;
-  std::int64_t context_length_ = 0, prompt_chunk_ = 0, length_ = 0;
+  std::int64_t context_length_ = 0, prompt_chunk_ = 0, image_block_ = 0, length_ = 0;
   std::int64_t written_ = 0;  ///< one past the highest position the rings hold
   std::int64_t floor_ = 0;    ///< the rings hold nothing older than the window before this length
   KvPlan plan_;

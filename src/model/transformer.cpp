@@ -53,12 +53,27 @@ void Transformer::Pass::begin() {
   rows.tokens.clear();
   rows.positions.clear();
   rows.sequences.clear();
+  rows.blocks.clear();
   for (const SequenceChunk& chunk : chunks) {
     const auto n = static_cast<std::int64_t>(chunk.tokens.size());
     rows.sequences.push_back({chunk.cache, static_cast<std::int64_t>(rows.positions.size()), n});
     for (std::int64_t i = 0; i < n; ++i) {
       rows.tokens.push_back(chunk.tokens[static_cast<std::size_t>(i)]);
       rows.positions.push_back(chunk.cache->length() + i);
+    }
+    for (const SoftRows& soft : chunk.soft) {
+      base::expects(soft.begin >= 0 && soft.count >= 0 && soft.begin + soft.count <= n, "soft rows lie in the chunk");
+      const auto first = static_cast<std::size_t>(rows.sequences.back().first_row + soft.begin);
+      for (std::size_t i = 0; i < static_cast<std::size_t>(soft.count); ++i) {
+        // Their per-layer row is that of padding (Gemma4Model.forward).
+        rows.tokens[first + i] = static_cast<TokenId>(self.config_.pad_token_id);
+      }
+      if (!soft.block || self.config_.vision_blocks == VisionBlocks::causal) continue;
+      const std::int64_t begin = chunk.cache->length() + soft.begin;
+      rows.blocks.resize(static_cast<std::size_t>(rows.count));
+      for (std::size_t i = 0; i < static_cast<std::size_t>(soft.count); ++i) {
+        rows.blocks[first + i] = {begin, begin + soft.count};
+      }
     }
   }
 }
@@ -72,6 +87,12 @@ void Transformer::Pass::embed() {
   }
   self.weights_.embed_tokens.done();
   kernels::scale(context, w.x.data(), rows.count * hidden, self.weights_.embedding_scale);
+  for (std::size_t s = 0; s < chunks.size(); ++s) {
+    for (const SoftRows& soft : chunks[s].soft) {
+      std::memcpy(w.x.data() + (rows.sequences[s].first_row + soft.begin) * hidden, soft.rows,
+                  static_cast<std::size_t>(soft.count * hidden) * 4);
+    }
+  }
   emit("embedding", {rows.count, hidden}, w.x.data());
 }
 
@@ -138,6 +159,9 @@ void Transformer::Pass::select_logit_rows() {
         }
         rows.tokens[static_cast<std::size_t>(kept)] = rows.tokens[static_cast<std::size_t>(from)];
         rows.positions[static_cast<std::size_t>(kept)] = rows.positions[static_cast<std::size_t>(from)];
+        if (!rows.blocks.empty()) {
+          rows.blocks[static_cast<std::size_t>(kept)] = rows.blocks[static_cast<std::size_t>(from)];
+        }
       }
       ++kept;
     }

@@ -17,11 +17,19 @@
 
 namespace carat::model {
 
+/// Rows of an encoder that stand in for tokens: their values become the embedding as they are.
+struct SoftRows {
+  std::int64_t begin = 0, count = 0;  ///< tokens[begin … begin + count)
+  const float* rows = nullptr;        ///< [count, hidden_size]
+  bool block = false;  ///< of one image or frame: they see one another, where the model has it so (vision_blocks)
+};
+
 /// New tokens of one sequence: they take the positions cache->length() … and are appended to the cache.
 struct SequenceChunk {
   KvCache* cache = nullptr;
   std::span<const TokenId> tokens;
-  std::int64_t logits_from = 0;  ///< logits are wanted for tokens[logits_from …]; tokens.size() = for none
+  std::int64_t logits_from = 0;      ///< logits are wanted for tokens[logits_from …]; tokens.size() = for none
+  std::span<const SoftRows> soft{};  ///< in order, without overlap; a block must lie in one chunk whole
 };
 
 /// Receives the named intermediates of a traced pass: name, dimensions, f32 values valid during the call.

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/concat.h"
+#include "model/tensor_loader.h"
 #include "model/tensor_names.h"
 
 namespace carat::model {
@@ -12,18 +13,15 @@ namespace {
 
 using base::concat;
 using formats::Checkpoint;
-using formats::NamedTensor;
 using tensor::Shape;
 using tensor::TensorView;
 
-// Finds, checks and packs tensors one by one, keeping the first error.
-class Loader {
+class Loader : private TensorLoader {
  public:
   Loader(const Checkpoint& checkpoint, const Config& config, const kernels::KernelTable& table,
-         base::ThreadPool* pack_with)
-      : checkpoint_(checkpoint), config_(config), table_(table) {
-    if (pack_with != nullptr) packing_.emplace(kernels::Packing{*pack_with, weights_.packed});
-  }
+         base::ThreadPool* pack_with, Weights& weights)
+      : TensorLoader(checkpoint, table, pack_with, weights), config_(config), weights_(weights) {}
+  using TensorLoader::error;
 
   std::string full_name(const TensorName& name) const {
     return gguf() ? std::string(name.gguf) : concat(config_.tensor_prefix, name.huggingface);
@@ -32,40 +30,6 @@ class Loader {
     return gguf() ? concat("blk.", layer, ".", name.gguf)
                   : concat(config_.tensor_prefix, "layers.", layer, ".", name.huggingface);
   }
-  bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
-
-  // The view of a tensor of exactly this shape.
-  std::optional<TensorView> view(const std::string& name, const Shape& expected) {
-    if (error_) return std::nullopt;
-    const NamedTensor* found = checkpoint_.find(name);
-    if (found == nullptr) {
-      fail_with(ErrorCode::bad_file,
-                concat(checkpoint_.path(), ": tensor ", name, " is missing; expected shape ", expected.text()));
-      return std::nullopt;
-    }
-    if (found->view.shape != expected) {
-      fail_with(ErrorCode::bad_file, concat(found->file, ": tensor ", name, " has shape ", found->view.shape.text(),
-                                            "; expected ", expected.text()));
-      return std::nullopt;
-    }
-    if (tensor::info(found->view.dtype).decode == nullptr) {
-      fail_with(ErrorCode::unsupported,
-                concat(found->file, ": tensor ", name, " has type ", tensor::info(found->view.dtype).name,
-                       "; expected a floating-point or "
-                       "quantised type"));
-      return std::nullopt;
-    }
-    return found->view;
-  }
-
-  std::vector<float> vector(const std::string& name, std::int64_t size) {
-    const auto found = view(name, Shape{size});
-    if (!found) return {};
-    std::vector<float> out(static_cast<std::size_t>(size));
-    tensor::decode_row(*found, 0, out);
-    weights_.mapped_bytes += found->size_bytes();
-    return out;
-  }
   std::vector<float> norm(const std::string& name, std::int64_t size) {
     std::vector<float> out = vector(name, size);
     if (config_.norm_weight_plus_one) {
@@ -73,30 +37,11 @@ class Loader {
     }
     return out;
   }
-  kernels::PackedMatrix matrix(const std::string& name, std::int64_t out_features, std::int64_t in_features) {
-    const auto found = view(name, Shape{out_features, in_features});
-    return found ? packed(*found, name) : kernels::PackedMatrix();
-  }
-  kernels::PackedMatrix packed(const TensorView& view, const std::string& name) {
-    if (error_) return {};
-    auto matrix = kernels::pack(table_, view, packing_ ? &*packing_ : nullptr);
-    if (!matrix) {
-      fail_with(matrix.error().code, concat(checkpoint_.path(), ": tensor ", name, ": ", matrix.error().message));
-      return {};
-    }
-    weights_.owned_bytes += matrix->owned_bytes();
-    if (matrix->owned_bytes() > 0)
-      checkpoint_.release(view);
-    else
-      weights_.mapped_bytes += view.size_bytes();
-    return std::move(*matrix);
-  }
-
   void load_globals() {
     const std::int64_t hidden = config_.hidden_size;
     const std::string table = full_name(names::kEmbedTokens);
     if (const auto embed = view(table, Shape{config_.vocab_size, hidden})) {
-      weights_.embed_tokens = {*embed, &checkpoint_};
+      weights_.embed_tokens = {*embed, &checkpoint()};
       weights_.embedding_scale = embedding_scale(embed->dtype);
       const std::string head = gguf() ? std::string(names::kLmHead.gguf) : std::string(names::kLmHead.huggingface);
       const bool own_head = has(head) && (gguf() || !tied());
@@ -112,7 +57,7 @@ class Loader {
     const auto layers = static_cast<std::int64_t>(config_.layers.size());
     if (const auto rows =
             view(full_name(names::kEmbedTokensPerLayer), Shape{config_.vocab_size_per_layer_input, layers * width})) {
-      weights_.embed_tokens_per_layer = {*rows, &checkpoint_};
+      weights_.embed_tokens_per_layer = {*rows, &checkpoint()};
     }
     const std::string projection = full_name(names::kPerLayerModelProjection);
     if (const auto whole = view(projection, Shape{layers * width, hidden})) {
@@ -156,14 +101,9 @@ class Loader {
     weights_.layers.push_back(std::move(w));
   }
 
-  const std::optional<Error>& error() const { return error_; }
-  Weights take() { return std::move(weights_); }
-
  private:
-  bool gguf() const { return checkpoint_.format() == formats::Format::gguf; }
-
   bool tied() const {
-    const formats::Json& json = checkpoint_.config();
+    const formats::Json& json = checkpoint().config();
     const auto flag = [](const formats::Json& object) {
       return !object.contains("tie_word_embeddings") || object.at("tie_word_embeddings") != formats::Json(false);
     };
@@ -240,16 +180,8 @@ class Loader {
     }
   }
 
-  void fail_with(ErrorCode code, std::string message) {
-    if (!error_) error_ = Error{code, std::move(message)};
-  }
-
-  const Checkpoint& checkpoint_;
   const Config& config_;
-  const kernels::KernelTable& table_;
-  Weights weights_;
-  std::optional<kernels::Packing> packing_;
-  std::optional<Error> error_;
+  Weights& weights_;
 };
 
 }  // namespace
@@ -257,7 +189,8 @@ class Loader {
 Result<Weights> load_weights(const Checkpoint& checkpoint, const Config& config, const kernels::KernelTable& table,
                              base::ThreadPool* pack_with,
                              const std::function<bool(std::int64_t, std::int64_t)>& progress) {
-  Loader loader(checkpoint, config, table, pack_with);
+  Weights weights;
+  Loader loader(checkpoint, config, table, pack_with, weights);
   loader.load_globals();
   const auto count = static_cast<std::int64_t>(config.layers.size());
   for (std::int64_t i = 0; i < count && !loader.error(); ++i) {
@@ -266,7 +199,7 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, const Config& config,
   }
   if (loader.error()) return std::unexpected(*loader.error());
   if (progress) progress(count, count);
-  return loader.take();
+  return weights;
 }
 
 }  // namespace carat::model

@@ -53,7 +53,14 @@ struct RowTable {
   }
 };
 
-struct Weights {
+/// Where the bytes of weights lie.
+struct WeightMemory {
+  std::int64_t mapped_bytes = 0;  ///< bytes read in the file: all weights less packed ones and tables read by row
+  std::int64_t owned_bytes = 0;   ///< memory of packed copies
+  base::Arena packed;             ///< that memory
+};
+
+struct Weights : WeightMemory {
   RowTable embed_tokens;          ///< [vocab_size, hidden_size]
   float embedding_scale = 1;      ///< sqrt(hidden_size), rounded to the table's type when that is 16 bit
   kernels::PackedMatrix lm_head;  ///< [vocab_size, hidden_size]; usually embed_tokens again
@@ -63,10 +70,6 @@ struct Weights {
   kernels::PackedMatrix per_layer_model_projection_head, per_layer_model_projection_tail;
   std::vector<float> per_layer_projection_norm;
   std::vector<LayerWeights> layers;
-
-  std::int64_t mapped_bytes = 0;  ///< bytes read in the file: everything above less packed ones and tables read by row
-  std::int64_t owned_bytes = 0;   ///< memory of packed copies
-  base::Arena packed;             ///< that memory
 };
 
 /// Loads; with a pool to pack with, packs what the table's kernels read faster that way. The checkpoint must outlive

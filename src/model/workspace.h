@@ -1,6 +1,7 @@
 // Scratch memory of forward passes: the rows in flight and every intermediate, grown once and reused.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct Rows {
   std::int64_t count = 0;
   std::vector<TokenId> tokens;
   std::vector<std::int64_t> positions;
+  /// Per row the positions [begin, end) of the image block it belongs to, both 0 outside; empty when no row has one.
+  std::vector<std::array<std::int64_t, 2>> blocks;
   std::vector<SequenceRows> sequences;
 };
 

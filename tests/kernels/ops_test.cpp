@@ -299,11 +299,16 @@ TEST_P(Ops, ActivationsEqualTheFormulas) {
   std::vector<float> gelu(x.size()), capped = x;
   gelu_tanh_mul(c, x.data(), ones.data(), static_cast<std::int64_t>(x.size()), gelu.data());
   softcap(c, capped.data(), static_cast<std::int64_t>(x.size()), 30.0F);
+  std::vector<float> silu(x.size()), clamped = x;
+  sigmoid_mul(c, x.data(), x.data(), static_cast<std::int64_t>(x.size()), silu.data());
+  clamp(c, clamped.data(), static_cast<std::int64_t>(x.size()), -1.5F, 2.25F);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double v = static_cast<double>(x[i]);
     const double expected = 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
     ASSERT_NEAR(gelu[i], expected, 1e-6 * std::max(1e-3, std::abs(v))) << v;
     ASSERT_NEAR(capped[i], 30 * std::tanh(v / 30), 1e-5) << v;
+    ASSERT_NEAR(silu[i], v / (1 + std::exp(-v)), 1e-6 * std::max(1e-3, std::abs(v))) << v;
+    ASSERT_EQ(clamped[i], std::clamp(x[i], -1.5F, 2.25F));
   }
   for (std::int64_t count = 1; count <= 40; ++count) {  // tails
     std::vector<float> out(static_cast<std::size_t>(count));
@@ -311,6 +316,36 @@ TEST_P(Ops, ActivationsEqualTheFormulas) {
     std::vector<float> longer(64);
     gelu_tanh_mul(c, x.data() + 3000, x.data() + 100, 64, longer.data());
     ASSERT_EQ(out, std::vector<float>(longer.begin(), longer.begin() + count));
+    sigmoid_mul(c, x.data() + 3000, x.data() + 100, count, out.data());
+    sigmoid_mul(c, x.data() + 3000, x.data() + 100, 64, longer.data());
+    ASSERT_EQ(out, std::vector<float>(longer.begin(), longer.begin() + count));
+  }
+}
+
+TEST_P(Ops, LayerNormEqualsTheFormula) {
+  const Context c = context(pool_);
+  for (const std::int64_t width : {1, 2, 7, 64, 100, 1153}) {
+    const auto size = static_cast<std::size_t>(width);
+    const auto x = random_floats(3 * size, 5), weight = random_floats(size, 6), bias = random_floats(size, 7);
+    for (const bool with_bias : {false, true}) {
+      std::vector<float> y(x.size());
+      layer_norm(c, x.data(), 3, width, weight.data(), with_bias ? bias.data() : nullptr, 1e-5F, y.data());
+      for (std::size_t t = 0; t < 3; ++t) {
+        double mean = 0, variance = 0;
+        for (std::size_t i = 0; i < size; ++i)
+          mean += static_cast<double>(x[t * size + i]) / static_cast<double>(width);
+        for (std::size_t i = 0; i < size; ++i) {
+          const double difference = static_cast<double>(x[t * size + i]) - mean;
+          variance += difference * difference / static_cast<double>(width);
+        }
+        for (std::size_t i = 0; i < size; ++i) {
+          const double expected = (static_cast<double>(x[t * size + i]) - mean) / std::sqrt(variance + 1e-5) *
+                                      static_cast<double>(weight[i]) +
+                                  (with_bias ? static_cast<double>(bias[i]) : 0);
+          ASSERT_NEAR(y[t * size + i], expected, 1e-5) << width << " " << i;
+        }
+      }
+    }
   }
 }
 
@@ -330,6 +365,12 @@ TEST_P(Ops, NothingHidesANaN) {
   gelu_tanh_mul(c, x.data(), ones.data(), 20, out.data());
   EXPECT_TRUE(std::isnan(out[3]));
   EXPECT_FALSE(std::isnan(out[4]));
+  sigmoid_mul(c, x.data(), ones.data(), 20, out.data());
+  EXPECT_TRUE(std::isnan(out[3]));
+  sigmoid_mul(c, ones.data(), x.data(), 20, out.data());
+  EXPECT_TRUE(std::isnan(out[3]));
+  clamp(c, x.data(), 20, -1.0F, 1.0F);
+  EXPECT_TRUE(std::isnan(x[3]));
   softcap(c, x.data(), 20, 30.0F);
   EXPECT_TRUE(std::isnan(x[3]));
   for (const tensor::DType type :

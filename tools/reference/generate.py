@@ -17,6 +17,7 @@ import transformers
 from safetensors.torch import load_file
 
 import golden_outputs
+import media_outputs
 import random_weights
 import rope_tables
 import tiny_tokenizer
@@ -73,6 +74,8 @@ def write_variant(variant, out):
     if variant.tokenizer:
         tiny_tokenizer.write(directory, (HERE.parent / "templates" / "chat_template-small.jinja").read_text(encoding="utf-8"))
     report = golden_outputs.write_golden(directory, variant)
+    if variant.name in media_outputs.CHECKPOINTS:
+        report += "; media: " + media_outputs.write(directory)
     for type_name in variant.gguf:
         to_gguf.convert(directory, type_name, directory / f"model-{type_name}.gguf")
     size = sum(f.stat().st_size for f in directory.iterdir())

@@ -1,0 +1,321 @@
+#include "model/audio_tower.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/concat.h"
+#include "base/thread_pool.h"
+
+namespace carat::model {
+
+using base::concat;
+
+namespace {
+
+constexpr EncoderName kLayers{"audio_tower.layers.", "a.blk."};
+
+void resize(std::vector<float>& buffer, std::int64_t count) { buffer.resize(static_cast<std::size_t>(count)); }
+std::int64_t halved(std::int64_t count) { return (count + 1) / 2; }
+
+}  // namespace
+
+AudioTower::FeedForward AudioTower::load_feed_forward(EncoderLoader& loader, std::int64_t index, bool second,
+                                                      std::int64_t hidden) {
+  const std::string module = second ? "feed_forward2." : "feed_forward1.";
+  const std::string suffix = second ? "_1" : "";
+  const auto at = [&](std::string_view huggingface, std::string_view gguf, std::string_view end) {
+    return loader.layer_name(kLayers, index, {concat(module, huggingface, end), concat(gguf, suffix, end)});
+  };
+  FeedForward w;
+  w.pre_layer_norm = loader.vector(at("pre_layer_norm", "ffn_norm", ".weight"), hidden);
+  w.post_layer_norm = loader.vector(at("post_layer_norm", "ffn_post_norm", ".weight"), hidden);
+  w.ffw_layer_1 = loader.clipped(at("ffw_layer_1", "ffn_up", ""), 4 * hidden, hidden);
+  w.ffw_layer_2 = loader.clipped(at("ffw_layer_2", "ffn_down", ""), hidden, 4 * hidden);
+  return w;
+}
+
+AudioTower AudioTower::load(EncoderLoader& loader, const AudioTowerConfig& config, float eps) {
+  AudioTower out;
+  out.config_ = config;
+  out.eps_ = eps;
+  const std::int64_t hidden = config.hidden_size, head_dim = hidden / config.num_attention_heads;
+  std::int64_t channels = 1;
+  for (int i = 0; i < 2; ++i) {
+    const std::int64_t made = config.conv_channels[i];
+    const auto at = [&](std::string_view huggingface, std::string_view gguf) {
+      return loader.name(
+          {concat("audio_tower.subsample_conv_projection.layer", i, huggingface), concat("a.conv1d.", i, gguf)});
+    };
+    const std::string name = at(".conv.weight", ".weight");
+    out.conv_values_[i] = loader.values(name, tensor::Shape{made, channels, 3, 3});
+    const tensor::TensorView view{tensor::DType::f32, tensor::Shape{made, channels * 9},
+                                  reinterpret_cast<const std::byte*>(out.conv_values_[i].data())};
+    if (!loader.error()) out.conv_[i] = loader.packed(view, name);
+    out.conv_norm_[i] = loader.vector(at(".norm.weight", ".norm.weight"), made);
+    channels = made;
+  }
+  out.input_proj_ = loader.matrix(
+      loader.name({"audio_tower.subsample_conv_projection.input_proj_linear.weight", "a.input_projection.weight"}),
+      hidden, config.mel_bins / 4 * channels);
+  for (std::int64_t i = 0; i < config.num_hidden_layers && !loader.error(); ++i) {
+    const auto at = [&](std::string_view huggingface, std::string_view gguf) {
+      return loader.layer_name(kLayers, i, {huggingface, gguf});
+    };
+    Layer w;
+    w.feed_forward1 = load_feed_forward(loader, i, false, hidden);
+    w.feed_forward2 = load_feed_forward(loader, i, true, hidden);
+    w.norm_pre_attn = loader.vector(at("norm_pre_attn.weight", "attn_pre_norm.weight"), hidden);
+    w.norm_post_attn = loader.vector(at("norm_post_attn.weight", "attn_post_norm.weight"), hidden);
+    w.norm_out = loader.vector(at("norm_out.weight", "ln2.weight"), hidden);
+    w.q_proj = loader.clipped(at("self_attn.q_proj", "attn_q"), hidden, hidden);
+    w.k_proj = loader.clipped(at("self_attn.k_proj", "attn_k"), hidden, hidden);
+    w.v_proj = loader.clipped(at("self_attn.v_proj", "attn_v"), hidden, hidden);
+    w.post = loader.clipped(at("self_attn.post", "attn_out"), hidden, hidden);
+    w.relative_k_proj = loader.matrix(at("self_attn.relative_k_proj.weight", "attn_k_rel.weight"), hidden, hidden);
+    w.query_scale = loader.vector(at("self_attn.per_dim_scale", "per_dim_scale.weight"), head_dim);
+    for (float& value : w.query_scale) {
+      // A projector file holds softplus(per_dim_scale).
+      const double scale =
+          loader.gguf() ? static_cast<double>(value) : std::log1p(std::exp(static_cast<double>(value)));
+      value = static_cast<float>(scale / std::sqrt(static_cast<double>(head_dim)) / std::log(2.0));
+    }
+    // The names of the two norms are crossed between the formats.
+    w.conv_pre_norm = loader.vector(at("lconv1d.pre_layer_norm.weight", "conv_norm.weight"), hidden);
+    w.conv_norm = loader.vector(at("lconv1d.conv_norm.weight", "norm_conv.weight"), hidden);
+    w.linear_start = loader.clipped(at("lconv1d.linear_start", "conv_pw1"), 2 * hidden, hidden);
+    w.linear_end = loader.clipped(at("lconv1d.linear_end", "conv_pw2"), hidden, hidden);
+    const std::string depthwise = at("lconv1d.depthwise_conv1d.weight", "conv_dw.weight");
+    const std::int64_t taps = config.conv_kernel_size;
+    const auto stored =
+        loader.values(depthwise, loader.gguf() ? tensor::Shape{hidden, taps} : tensor::Shape{hidden, 1, taps});
+    w.depthwise.resize(stored.size());
+    for (std::size_t c = 0; c * static_cast<std::size_t>(taps) < stored.size(); ++c) {
+      for (std::size_t k = 0; k < static_cast<std::size_t>(taps); ++k) {
+        w.depthwise[k * static_cast<std::size_t>(hidden) + c] = stored[c * static_cast<std::size_t>(taps) + k];
+      }
+    }
+    out.layers_.push_back(std::move(w));
+  }
+  out.output_proj_ = loader.matrix(loader.name({"audio_tower.output_proj.weight", "a.pre_encode.out.weight"}),
+                                   config.output_proj_dims, hidden);
+  out.output_bias_ =
+      loader.vector(loader.name({"audio_tower.output_proj.bias", "a.pre_encode.out.bias"}), config.output_proj_dims);
+  return out;
+}
+
+// Intermediates of one sound; T frames of 40 ms.
+struct AudioTower::Scratch {
+  std::int64_t rows = 0;
+  std::vector<float> x, h, branch;       ///< [T, hidden]
+  std::vector<float> q, k, v, attended;  ///< [T, hidden]
+  std::vector<float> wide;               ///< [T, 4 hidden]
+  std::vector<float> gated;              ///< [T, hidden]
+  std::vector<float> clamped;
+  std::vector<float> distances;  ///< [attention_context_left, hidden] the sinusoids of distance 0, 1, …
+  std::vector<float> relative;   ///< [attention_context_left, hidden]
+};
+
+// Two 3x3 convolutions of stride 2 over time and frequency with LayerNorm over channels and ReLU, then a linear layer
+// over frequency-major, channel-minor rows (reference: Gemma4AudioSubSampleConvProjection). Each convolution is a
+// product of gathered neighbourhoods [time, frequency, channel * 9].
+std::vector<float> AudioTower::subsample(const kernels::Context& context, std::span<const float> mel,
+                                         std::int64_t frames) const {
+  std::vector<float> in(mel.begin(), mel.end()), out, gathered;
+  std::int64_t times = frames, bins = config_.mel_bins, channels = 1;
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::int64_t next_times = halved(times), next_bins = halved(bins), made = config_.conv_channels[layer],
+                       width = channels * 9;
+    resize(out, next_times * next_bins * made);
+    // As many steps of time at once as keep what is gathered in the cache.
+    const std::int64_t step = std::max<std::int64_t>(1, (std::int64_t{1} << 17) / (next_bins * width));
+    for (std::int64_t first = 0; first < next_times; first += step) {
+      const std::int64_t count = std::min(step, next_times - first);
+      gathered.assign(static_cast<std::size_t>(count * next_bins * width), 0.0F);
+      for (std::int64_t t = 0; t < count; ++t) {
+        for (std::int64_t b = 0; b < next_bins; ++b) {
+          float* to = gathered.data() + (t * next_bins + b) * width;
+          for (std::int64_t dt = 0; dt < 3; ++dt) {
+            const std::int64_t time = 2 * (first + t) + dt - 1;
+            if (time < 0 || time >= times) continue;
+            for (std::int64_t db = 0; db < 3; ++db) {
+              const std::int64_t bin = 2 * b + db - 1;
+              if (bin < 0 || bin >= bins) continue;
+              const float* from = in.data() + (time * bins + bin) * channels;
+              for (std::int64_t c = 0; c < channels; ++c) to[c * 9 + dt * 3 + db] = from[c];
+            }
+          }
+        }
+      }
+      const kernels::MatmulTarget target{&conv_[layer], out.data() + first * next_bins * made, 0};
+      kernels::matmul(context, gathered.data(), count * next_bins, {&target, 1});
+    }
+    kernels::layer_norm(context, out.data(), next_times * next_bins, made, conv_norm_[layer].data(), nullptr, eps_,
+                        out.data());
+    kernels::clamp(context, out.data(), next_times * next_bins * made, 0.0F, INFINITY);
+    in.swap(out);
+    times = next_times;
+    bins = next_bins;
+    channels = made;
+  }
+  resize(out, times * config_.hidden_size);
+  const kernels::MatmulTarget target{&input_proj_, out.data(), 0};
+  kernels::matmul(context, in.data(), times, {&target, 1});
+  return out;
+}
+
+// x += residual_weight * norm(W2 silu(W1 norm(x)))
+void AudioTower::feed_forward(const kernels::Context& context, const FeedForward& w, Scratch& s) const {
+  const std::int64_t hidden = config_.hidden_size;
+  resize(s.wide, s.rows * 4 * hidden);
+  kernels::rms_norm(context, s.x.data(), s.rows, hidden, w.pre_layer_norm.data(), eps_, s.h.data());
+  const ClippedTarget up{&w.ffw_layer_1, s.wide.data()};
+  clipped_matmul(context, s.h.data(), s.rows, {&up, 1}, s.clamped);
+  kernels::sigmoid_mul(context, s.wide.data(), s.wide.data(), s.rows * 4 * hidden, s.wide.data());
+  const ClippedTarget down{&w.ffw_layer_2, s.branch.data()};
+  clipped_matmul(context, s.wide.data(), s.rows, {&down, 1}, s.clamped);
+  kernels::rms_norm(context, s.branch.data(), s.rows, hidden, w.post_layer_norm.data(), eps_, s.branch.data());
+  kernels::add_scaled(context, s.x.data(), s.branch.data(), s.rows * hidden, config_.residual_weight);
+}
+
+// Each frame sees itself and the attention_context_left - 2 before it. score = cap * tanh((q k + q R[distance]) / cap)
+// (reference: Gemma4AudioAttention, whose chunks and shifts compute the same band).
+void AudioTower::attention(const kernels::Context& context, const Layer& w, Scratch& s) const {
+  const std::int64_t hidden = config_.hidden_size, heads = config_.num_attention_heads, dim = hidden / heads,
+                     seen = config_.attention_context_left - 1;
+  kernels::rms_norm(context, s.x.data(), s.rows, hidden, w.norm_pre_attn.data(), eps_, s.h.data());
+  const ClippedTarget in[] = {{&w.q_proj, s.q.data()}, {&w.k_proj, s.k.data()}, {&w.v_proj, s.v.data()}};
+  clipped_matmul(context, s.h.data(), s.rows, in, s.clamped);
+  const kernels::MatmulTarget relative{&w.relative_k_proj, s.relative.data(), 0};
+  kernels::matmul(context, s.distances.data(), config_.attention_context_left, {&relative, 1});
+  const auto key_scale = static_cast<float>(std::log(1.0 + std::exp(1.0)) / std::log(2.0));
+  kernels::scale(context, s.k.data(), s.rows * hidden, key_scale);
+  const float cap = config_.attention_logit_cap;
+  context.pool().parallel_for(s.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
+    std::vector<float> scores(static_cast<std::size_t>(seen)), query(static_cast<std::size_t>(dim));
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t keys = std::min(t + 1, seen);
+      for (std::int64_t h = 0; h < heads; ++h) {
+        const std::int64_t at = t * hidden + h * dim;
+        for (std::int64_t i = 0; i < dim; ++i) {
+          query[static_cast<std::size_t>(i)] =
+              s.q[static_cast<std::size_t>(at + i)] * w.query_scale[static_cast<std::size_t>(i)];
+        }
+        float largest = -INFINITY;
+        for (std::int64_t d = 0; d < keys; ++d) {
+          const float* key = s.k.data() + at - d * hidden;
+          const float* distance = s.relative.data() + d * hidden + h * dim;
+          float content[4] = {}, place[4] = {};
+          std::int64_t i = 0;
+          for (; i + 4 <= dim; i += 4) {
+            for (std::int64_t lane = 0; lane < 4; ++lane) {
+              content[lane] += query[static_cast<std::size_t>(i + lane)] * key[i + lane];
+              place[lane] += query[static_cast<std::size_t>(i + lane)] * distance[i + lane];
+            }
+          }
+          for (; i < dim; ++i) {
+            content[0] += query[static_cast<std::size_t>(i)] * key[i];
+            place[0] += query[static_cast<std::size_t>(i)] * distance[i];
+          }
+          const float sum =
+              (content[0] + content[1]) + (content[2] + content[3]) + ((place[0] + place[1]) + (place[2] + place[3]));
+          const float score = std::tanh(sum / cap) * cap;
+          scores[static_cast<std::size_t>(d)] = score;
+          largest = std::max(largest, score);
+        }
+        float total = 0;
+        for (std::int64_t d = 0; d < keys; ++d) {
+          float& score = scores[static_cast<std::size_t>(d)];
+          score = std::exp(score - largest);
+          total += score;
+        }
+        float* out = s.attended.data() + at;
+        std::fill(out, out + dim, 0.0F);
+        for (std::int64_t d = 0; d < keys; ++d) {
+          const float share = scores[static_cast<std::size_t>(d)] / total;
+          const float* value = s.v.data() + at - d * hidden;
+          for (std::int64_t i = 0; i < dim; ++i) out[i] += share * value[i];
+        }
+      }
+    }
+  });
+  const ClippedTarget out{&w.post, s.branch.data()};
+  clipped_matmul(context, s.attended.data(), s.rows, {&out, 1}, s.clamped);
+  kernels::add_rms_norm(context, s.x.data(), s.branch.data(), s.rows, hidden, w.norm_post_attn.data(), eps_);
+}
+
+// x += W_end silu(norm(depthwise(glu(W_start norm(x))))), the convolution causal (reference: Gemma4AudioLightConv1d).
+void AudioTower::light_conv(const kernels::Context& context, const Layer& w, Scratch& s) const {
+  const std::int64_t hidden = config_.hidden_size, taps = config_.conv_kernel_size;
+  resize(s.wide, s.rows * 2 * hidden);
+  kernels::rms_norm(context, s.x.data(), s.rows, hidden, w.conv_pre_norm.data(), eps_, s.h.data());
+  const ClippedTarget start{&w.linear_start, s.wide.data()};
+  clipped_matmul(context, s.h.data(), s.rows, {&start, 1}, s.clamped);
+  for (std::int64_t t = 0; t < s.rows; ++t) {
+    const float* row = s.wide.data() + t * 2 * hidden;
+    kernels::sigmoid_mul(context, row, row + hidden, hidden, s.gated.data() + t * hidden);
+  }
+  context.pool().parallel_for(s.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      float* out = s.h.data() + t * hidden;
+      std::fill(out, out + hidden, 0.0F);
+      for (std::int64_t k = 0; k < taps; ++k) {
+        const std::int64_t from = t + k - (taps - 1);
+        if (from < 0) continue;
+        const float *row = s.gated.data() + from * hidden, *weight = w.depthwise.data() + k * hidden;
+        for (std::int64_t i = 0; i < hidden; ++i) out[i] += row[i] * weight[i];
+      }
+    }
+  });
+  kernels::rms_norm(context, s.h.data(), s.rows, hidden, w.conv_norm.data(), eps_, s.h.data());
+  kernels::sigmoid_mul(context, s.h.data(), s.h.data(), s.rows * hidden, s.h.data());
+  const ClippedTarget end{&w.linear_end, s.branch.data()};
+  clipped_matmul(context, s.h.data(), s.rows, {&end, 1}, s.clamped);
+  kernels::add(context, s.x.data(), s.branch.data(), s.rows * hidden);
+}
+
+Result<std::vector<float>> AudioTower::encode(const kernels::Context& context, std::span<const float> mel,
+                                              const EncodeProgress& progress) const {
+  const std::int64_t frames = static_cast<std::int64_t>(mel.size()) / config_.mel_bins, hidden = config_.hidden_size;
+  if (frames == 0 || frames * config_.mel_bins != static_cast<std::int64_t>(mel.size())) {
+    return fail(ErrorCode::invalid_argument, concat("sound: found ", mel.size(), " features; expected frames of ",
+                                                    config_.mel_bins, ", at least one"));
+  }
+  Scratch s;
+  s.x = subsample(context, mel, frames);
+  s.rows = static_cast<std::int64_t>(s.x.size()) / hidden;
+  for (auto* buffer : {&s.h, &s.branch, &s.q, &s.k, &s.v, &s.attended, &s.gated}) resize(*buffer, s.rows * hidden);
+  // sin and cos of distance * 10000^(-i / (hidden / 2 - 1)); positions, not frames, so one table serves all layers.
+  const std::int64_t scales = hidden / 2;
+  for (std::int64_t d = 0; d < config_.attention_context_left; ++d) {
+    for (const bool cosine : {false, true}) {
+      for (std::int64_t i = 0; i < scales; ++i) {
+        const auto step =
+            static_cast<float>(std::log(10000.0) / static_cast<double>(std::max<std::int64_t>(scales - 1, 1)));
+        const float angle = static_cast<float>(d) * std::exp(static_cast<float>(i) * -step);
+        s.distances.push_back(cosine ? std::cos(angle) : std::sin(angle));
+      }
+    }
+  }
+  resize(s.relative, config_.attention_context_left * hidden);
+  const auto count = static_cast<std::int64_t>(layers_.size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (progress && !progress(i, count)) return fail(ErrorCode::cancelled, "cancelled while encoding a sound");
+    const Layer& w = layers_[static_cast<std::size_t>(i)];
+    feed_forward(context, w.feed_forward1, s);
+    attention(context, w, s);
+    light_conv(context, w, s);
+    feed_forward(context, w.feed_forward2, s);
+    kernels::rms_norm(context, s.x.data(), s.rows, hidden, w.norm_out.data(), eps_, s.x.data());
+  }
+  if (progress) progress(count, count);
+  std::vector<float> out(static_cast<std::size_t>(s.rows * config_.output_proj_dims));
+  const kernels::MatmulTarget target{&output_proj_, out.data(), 0};
+  kernels::matmul(context, s.x.data(), s.rows, {&target, 1});
+  for (std::int64_t t = 0; t < s.rows; ++t) {
+    kernels::add(context, out.data() + t * config_.output_proj_dims, output_bias_.data(), config_.output_proj_dims);
+  }
+  return out;
+}
+
+}  // namespace carat::model
