@@ -49,6 +49,7 @@ void AnswerPrinter::enter(Channel channel) {
 void AnswerPrinter::print(const GenerationEvent& event) {
   switch (event.kind) {
     case GenerationEvent::Kind::prompt:
+    case GenerationEvent::Kind::media:
       return;
     case GenerationEvent::Kind::thought:
       if (!terminal_.present || event.text.empty()) return;

@@ -1,6 +1,7 @@
 // carat chat: a conversation at the terminal. Every turn hands the whole rendered conversation to the session, which
 // computes only what its cache does not hold yet.
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/number_text.h"
 #include "cli/option_values.h"
@@ -35,6 +37,8 @@ said; Ctrl-D leaves.)";
 
 constexpr const char* kChatHelp = R"(/system TEXT   set the system prompt (alone: show it; /system - removes it)
 /think on|off  let the model think before it answers, or not (alone: switch)
+/image FILE    show a picture with the next message; so do /audio and /video, and
+               files dragged into the window (alone: what is waiting; - drops it)
 /reset         forget the conversation, keep the system prompt
 /save FILE     write the conversation as JSON, which --messages reads
 /help          show this
@@ -46,6 +50,7 @@ lines that ends with """. Ctrl-C stops an answer and keeps what was said.)";
 struct ChatOptions {
   std::string model, system, messages;
   PromptOptions rendering;
+  MediaArguments media;
   ModelOptions loading;
   SessionOptions session;
   GenerateOptions generation;
@@ -67,6 +72,8 @@ class Chat {
   Result<void> answer(std::string text);
   /// Carries out "/…"; false leaves the chat.
   bool obey(const std::string& line);
+  /// Lets a file wait for the next message, once it is known to be readable for this model.
+  bool attach(const std::string& kind, const std::string& path);
   /// What the program says itself: on a terminal only, apart from standard output when that is piped.
   void say(const std::string& text) const;
 
@@ -78,6 +85,7 @@ class Chat {
   LineEditor editor_;
   Terminal terminal_ = Terminal::standard_output();
   std::string saved_as_;
+  std::vector<Json> waiting_;  ///< media for the next message
 };
 
 /// Whether the checkpoint's prompt format can be written with these options. Errors: those of rendering.
@@ -94,7 +102,7 @@ void Chat::say(const std::string& text) const {
 }
 
 Result<void> Chat::answer(std::string text) {
-  log_.add_user(std::move(text));
+  log_.add_user(std::move(text), waiting_);
   const auto take_back = [&](auto& failed) {
     log_.drop_last();
     return forward(failed);
@@ -107,9 +115,14 @@ Result<void> Chat::answer(std::string text) {
   generation.starts_in_thought = prompt->starts_in_thought;
   generation.cancel = interrupt.token();
   AnswerPrinter printer(output_, terminal_, /*exact=*/false);
-  ProgressBar bar("Reading", "tokens");
-  auto answered = session_.generate(prompt->ids, generation, [&](const GenerationEvent& event) {
+  ProgressBar encoding("Encoding media", ""), bar("Reading", "tokens");
+  auto answered = session_.generate(*prompt, generation, [&](const GenerationEvent& event) {
+    if (event.kind == GenerationEvent::Kind::media) {
+      encoding.update(event.done, event.total);
+      return true;
+    }
     if (event.kind == GenerationEvent::Kind::prompt) {
+      encoding.finish();
       bar.update(event.done, event.total);
       return true;
     }
@@ -117,9 +130,11 @@ Result<void> Chat::answer(std::string text) {
     printer.print(event);
     return !output_.failed();
   });
+  encoding.finish();
   bar.finish();
   printer.finish();
   if (!answered) return take_back(answered);
+  waiting_.clear();
   log_.add_assistant(answered->text);
   if (editor_.interactive()) {
     std::string summary = grouped(answered->completion_tokens) + " tokens";
@@ -132,6 +147,22 @@ Result<void> Chat::answer(std::string text) {
     say("(" + summary + ")");
   }
   return {};
+}
+
+bool Chat::attach(const std::string& kind, const std::string& path) {
+  std::error_code code;
+  const auto absolute = std::filesystem::absolute(path, code);  // a saved conversation is read from anywhere
+  Json part = media_part(kind, code ? path : absolute.string());
+  const Json trial = Json::array({{{"role", "user"}, {"content", Json::array({part})}}});
+  auto prompt = checkpoint_.render(trial.dump(), "", options_.rendering);
+  if (!prompt) {
+    print_error(prompt.error().message);
+    return false;
+  }
+  waiting_.push_back(std::move(part));
+  for (const std::string& line : media_report(prompt->media))
+    say(line.substr(line.find(": ") + 2) + " goes with the next message.");
+  return true;
 }
 
 bool Chat::obey(const std::string& line) {
@@ -168,6 +199,16 @@ bool Chat::obey(const std::string& line) {
     } else {
       say(argument == "-" ? "The system prompt is removed." : "The system prompt is set.");
     }
+  } else if (command == "/image" || command == "/audio" || command == "/video") {
+    if (argument == "-") {
+      waiting_.clear();
+      say("Nothing is waiting for the next message.");
+    } else if (!argument.empty()) {
+      attach(command.substr(1), unquoted_path(argument));
+    } else {
+      for (const Json& part : waiting_) say(part["type"].get<std::string>() + ": " + part["path"].get<std::string>());
+      if (waiting_.empty()) say("Nothing is waiting for the next message.");
+    }
   } else if (command == "/save" || command == "/save!") {
     // Saving the same chat again is a habit; another file is not overwritten unless asked.
     const bool overwrite = command == "/save!" || argument == saved_as_;
@@ -196,6 +237,10 @@ Result<ExitCode> Chat::converse() {
     if (input.status == LineEditor::Status::interrupted || input.text.find_first_not_of(" \t\r\n") == std::string::npos)
       continue;
     editor_.remember(input.text);
+    if (const auto dropped = dropped_file(input.text); dropped && !input.quoted) {
+      attach(dropped->kind, dropped->path);
+      continue;
+    }
     if (input.text.starts_with('/') && !input.quoted) {
       if (!obey(input.text)) return ExitCode::success;
       continue;
@@ -223,8 +268,9 @@ Result<ExitCode> chat(ChatOptions options, Output& output) {
   if (!options.system.empty()) {
     if (auto set = log.set_system(options.system); !set) return forward(set);
   }
-  auto checkpoint = Checkpoint::open(options.model);
+  auto checkpoint = Checkpoint::open(options.model, options.media.projector);
   if (!checkpoint) return forward(checkpoint);
+  options.rendering.media = options.media.options;
   // A model that cannot chat is refused now, not after loading it and typing the first message.
   if (auto possible = can_render(*checkpoint, options.rendering); !possible) return forward(possible);
   std::optional<Session> session;
@@ -261,6 +307,7 @@ Command add_chat(CLI::App& program) {
       "Prompt format, for a model whose own is missing or unknown: small (Gemma 4 E2B, E4B), large (Gemma 4 12B, "
       "26B, 31B), gemma3 (default: the model's own)")
       ->group(kPrompt);
+  add_media_options(app, options->media);
   add_generation_options(app, options->generation);
   add_session_options(app, options->session);
   add_compute_options(app, options->loading);

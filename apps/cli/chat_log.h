@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "carat/result.h"
 #include "cli/input.h"
@@ -20,7 +21,16 @@ class ChatLog {
   Result<void> set_system(std::string text);
   const std::string& system() const { return system_; }
 
-  void add_user(std::string text) { turns_.push_back({{"role", "user"}, {"content", std::move(text)}}); }
+  /// A message, its media (content parts) before its text.
+  void add_user(std::string text, const std::vector<Json>& media = {}) {
+    Json content = std::move(text);
+    if (!media.empty()) {
+      Json parts = media;
+      parts.push_back({{"type", "text"}, {"text", std::move(content)}});
+      content = std::move(parts);
+    }
+    turns_.push_back({{"role", "user"}, {"content", std::move(content)}});
+  }
   void add_assistant(std::string text) { turns_.push_back({{"role", "assistant"}, {"content", std::move(text)}}); }
   void drop_last() { turns_.erase(turns_.size() - 1); }
   /// Forgets everything but the system prompt.

@@ -13,12 +13,17 @@ bool is_system(const Json& message) {
 
 }  // namespace
 
-Result<std::string> make_messages(std::string_view system, std::string_view user) {
+Result<std::string> make_messages(std::string_view system, std::string_view user, const std::vector<Json>& media) {
   if (auto valid = check_utf8(system, "the text of --system"); !valid) return forward(valid);
   if (auto valid = check_utf8(user, "the prompt"); !valid) return forward(valid);
   Json messages = Json::array();
   if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
-  messages.push_back({{"role", "user"}, {"content", user}});
+  Json content = user;
+  if (!media.empty()) {
+    content = media;
+    content.push_back({{"type", "text"}, {"text", user}});
+  }
+  messages.push_back({{"role", "user"}, {"content", std::move(content)}});
   return messages.dump();
 }
 
@@ -41,6 +46,10 @@ Result<std::string> read_messages(const std::string& path, std::string_view syst
   }
   messages->insert(messages->begin(), Json{{"role", "system"}, {"content", system}});
   return messages->dump();
+}
+
+std::filesystem::path messages_folder(const std::string& path) {
+  return path.empty() || path == "-" ? std::filesystem::path() : std::filesystem::path(path).parent_path();
 }
 
 Result<std::string> read_tools(const std::string& path) {

@@ -7,6 +7,7 @@
 #include "cli/conversation.h"
 #include "cli/id_list.h"
 #include "cli/input.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/option_values.h"
 #include "cli/terminal.h"
@@ -25,6 +26,7 @@ struct PromptCommandOptions {
   std::string model, messages, system, tools;
   bool no_generation_prompt = false, json = false;
   PromptOptions rendering;
+  MediaArguments media;
 };
 
 Result<ExitCode> prompt(PromptCommandOptions options, Output& output) {
@@ -39,11 +41,14 @@ Result<ExitCode> prompt(PromptCommandOptions options, Output& output) {
   if (!messages) return forward(messages);
   auto tools = read_tools(options.tools);
   if (!tools) return forward(tools);
-  auto checkpoint = Checkpoint::open(options.model);
+  auto checkpoint = Checkpoint::open(options.model, options.media.projector);
   if (!checkpoint) return forward(checkpoint);
   options.rendering.add_generation_prompt = !options.no_generation_prompt && !options.rendering.continue_final_message;
+  options.rendering.media = options.media.options;
+  options.rendering.media.folder = messages_folder(options.messages);
   auto rendered = checkpoint->render(*messages, *tools, options.rendering);
   if (!rendered) return forward(rendered);
+  for (const std::string& line : media_report(rendered->media)) print_note(line);
   if (options.json) {
     output.write("{\"text\":" + dump_json(rendered->text) + ",\"ids\":[" + join_ids(rendered->ids, ',') + "]}\n");
     return ExitCode::success;
@@ -73,6 +78,7 @@ Command add_prompt(CLI::App& program) {
   app.add_flag("--continue-final", options->rendering.continue_final_message,
                "Leave the last message, of the assistant, open to be continued");
   app.add_flag("--no-generation-prompt", options->no_generation_prompt, "Do not open a turn for the model at the end");
+  add_media_options(app, options->media);
   app.add_flag("--json", options->json, "Print {\"text\":…,\"ids\":[…]}");
   return {&app, [options](Output& output) { return prompt(*options, output); }};
 }

@@ -12,6 +12,7 @@
 #include "cli/generation_options.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/option_values.h"
 
@@ -21,6 +22,7 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   carat run gemma-4-E2B-it -p "Why is the sky blue?"
   carat run gemma-4-E2B-it --think -p "What is 17 * 23?" --temp 0
+  carat run gemma-4-E2B-it --image receipt.jpg -p "What does it add up to?"
   cat report.txt | carat run gemma-4-E2B-it --system "Summarise this."
   carat run base.gguf --raw -p "Once upon a time" -n 50
   carat run gemma-4-E2B-it --messages chat.json --tools tools.json --json
@@ -35,6 +37,7 @@ struct RunOptions {
   std::string messages, system, tools;
   bool think = false, raw = false, json = false;
   std::optional<int> logprobs;
+  MediaArguments media;
   PromptOptions rendering;
   ModelOptions loading;
   SessionOptions session;
@@ -57,6 +60,10 @@ void check_usage(const RunOptions& options) {
     if (!options.tools.empty()) refuse("--tools");
     if (options.think) refuse("--think");
     if (!options.rendering.prompt_template.empty()) refuse("--template");
+    if (!options.media.parts.empty()) refuse("a picture, sound or video");
+  }
+  if (!options.messages.empty() && !options.media.parts.empty()) {
+    usage_error("--messages holds the whole conversation: put media into its content parts");
   }
   if (!options.prompt && options.messages.empty() && standard_input_is_terminal()) {
     usage_error("nothing to answer: give -p PROMPT or --messages FILE, or pipe a text in");
@@ -80,13 +87,16 @@ Result<RenderedPrompt> make_prompt(const RunOptions& options, const Checkpoint& 
     if (!text) return forward(text);
     auto ids = checkpoint.tokenize(*text, /*special=*/false, /*bos=*/true);
     if (!ids) return forward(ids);
-    return RenderedPrompt{std::move(*text), std::move(*ids), false};
+    RenderedPrompt prompt;
+    prompt.text = std::move(*text);
+    prompt.ids = std::move(*ids);
+    return prompt;
   }
   Result<std::string> messages;
   if (!options.messages.empty()) {
     messages = read_messages(options.messages, options.system);
   } else if (auto text = prompt_text(options); text) {
-    messages = make_messages(options.system, *text);
+    messages = make_messages(options.system, *text, options.media.parts);
   } else {
     return forward(text);
   }
@@ -100,10 +110,12 @@ Result<ExitCode> run(RunOptions options, Output& output) {
   if (!tools) return forward(tools);
 
   Clock::time_point start = Clock::now();
-  auto checkpoint = Checkpoint::open(options.model);
+  auto checkpoint = Checkpoint::open(options.model, options.media.projector);
   if (!checkpoint) return forward(checkpoint);
   double load_seconds = seconds_since(start);
   options.rendering.think = options.think;
+  options.rendering.media = options.media.options;
+  options.rendering.media.folder = messages_folder(options.messages);
   auto prompt = make_prompt(options, *checkpoint, *tools);
   if (!prompt) return forward(prompt);
 
@@ -123,10 +135,16 @@ Result<ExitCode> run(RunOptions options, Output& output) {
   generation.logprobs = options.logprobs.value_or(0);
   generation.cancel = interrupt.token();
   AnswerPrinter printer(output, Terminal::standard_output(), options.raw);
-  ProgressBar bar("Reading the prompt", "tokens");
-  bar.update(0, static_cast<std::int64_t>(prompt->ids.size()));
-  auto answer = session->generate(prompt->ids, generation, [&](const GenerationEvent& event) {
+  for (const std::string& line : media_report(prompt->media)) print_note(line);
+  ProgressBar encoding("Encoding media", ""), bar("Reading the prompt", "tokens");
+  if (prompt->media.empty()) bar.update(0, static_cast<std::int64_t>(prompt->ids.size()));
+  auto answer = session->generate(*prompt, generation, [&](const GenerationEvent& event) {
+    if (event.kind == GenerationEvent::Kind::media) {
+      encoding.update(event.done, event.total);
+      return true;
+    }
     if (event.kind == GenerationEvent::Kind::prompt) {
+      encoding.finish();
       bar.update(event.done, event.total);
       return true;
     }
@@ -134,6 +152,7 @@ Result<ExitCode> run(RunOptions options, Output& output) {
     if (!options.json) printer.print(event);
     return !output.failed();
   });
+  encoding.finish();
   bar.finish();
   if (!options.json) printer.finish();
   if (!answer) return forward(answer);
@@ -174,6 +193,7 @@ Command add_run(CLI::App& program) {
   app.add_option("--tools", options->tools, "Functions the model may call: a JSON array of OpenAI-style tools")
       ->type_name("FILE")
       ->group(kPrompt);
+  add_media_files(app, options->media, kPrompt);
   add_choice(
       app, "--template", options->rendering.prompt_template, {"small", "large", "gemma3"},
       "Prompt format, for a model whose own is missing or unknown: small (Gemma 4 E2B, E4B), large (Gemma 4 12B, "
@@ -182,6 +202,7 @@ Command add_run(CLI::App& program) {
   app.add_flag("--raw", options->raw, "Continue the prompt as plain text, without any conversation around it")
       ->group(kPrompt);
 
+  add_media_options(app, options->media);
   add_generation_options(app, options->generation);
   constexpr const char* kResult = "Result";
   app.add_flag(

@@ -14,6 +14,7 @@
 #include "cli/conversation.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/number_text.h"
 #include "cli/option_values.h"
@@ -28,6 +29,9 @@ constexpr const char* kExamples = R"(Examples:
   carat trace gemma-4-E2B-it --messages chat.json --compare reference.safetensors
   carat trace model.gguf --tokens 2,9259 --compare bf16.safetensors --tolerance 0.01
 
+Media of the messages come first: image.K.patches, .positions, .tower, .projected,
+audio.K.mel, … and video.K.frame.J.….
+
 The file holds ids, embedding, per_layer_inputs, layer.0, layer.1, …, norm and
 logits, in f32, one row per token. --compare looks at the tensors both files name:
 max|a-b| / max|b| of each must not exceed the tolerance, else exit code 3.)";
@@ -39,6 +43,7 @@ struct TraceOptions {
   double tolerance = 1e-4;
   PromptOptions rendering;
   ModelOptions loading;
+  MediaArguments media;
 };
 
 // A file of its own in the temporary folder, removed with the object.
@@ -69,13 +74,18 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
-Result<std::vector<TokenId>> trace_ids(const TraceOptions& options, const Checkpoint& checkpoint) {
-  if (options.has_tokens) return options.tokens;
+Result<RenderedPrompt> trace_prompt(const TraceOptions& options, const Checkpoint& checkpoint) {
+  if (options.has_tokens) {
+    RenderedPrompt prompt;
+    prompt.ids = options.tokens;
+    return prompt;
+  }
   auto messages = read_messages(options.messages, "");
   if (!messages) return forward(messages);
-  auto rendered = checkpoint.render(*messages, "", options.rendering);
-  if (!rendered) return forward(rendered);
-  return std::move(rendered->ids);
+  PromptOptions rendering = options.rendering;
+  rendering.media = options.media.options;
+  rendering.media.folder = messages_folder(options.messages);
+  return checkpoint.render(*messages, "", rendering);
 }
 
 Json comparison_json(const TraceComparison& comparison, double tolerance) {
@@ -133,10 +143,10 @@ Result<ExitCode> trace(const TraceOptions& options, Output& output) {
   if (!options.reference.empty() && ::access(options.reference.c_str(), R_OK) != 0) {
     return fail(ErrorCode::bad_file, options.reference + ": cannot open: " + std::strerror(errno));
   }
-  auto checkpoint = Checkpoint::open(options.model);
+  auto checkpoint = Checkpoint::open(options.model, options.media.projector);
   if (!checkpoint) return forward(checkpoint);
-  auto ids = trace_ids(options, *checkpoint);
-  if (!ids) return forward(ids);
+  auto prompt = trace_prompt(options, *checkpoint);
+  if (!prompt) return forward(prompt);
 
   const InterruptScope interrupt;
   auto model = load_model(*checkpoint, options.loading, interrupt);
@@ -150,7 +160,7 @@ Result<ExitCode> trace(const TraceOptions& options, Output& output) {
   }
   {
     ProgressBar bar("Tracing", "");
-    auto traced = model->trace(*ids, path, [&](std::int64_t done, std::int64_t total) {
+    auto traced = model->trace(*prompt, path, [&](std::int64_t done, std::int64_t total) {
       bar.update(done, total);
       return !interrupt.stopped();
     });
@@ -159,9 +169,9 @@ Result<ExitCode> trace(const TraceOptions& options, Output& output) {
   }
   if (!options.reference.empty()) return compare(options, path, output);
   if (options.json) {
-    output.write(dump_json({{"out", options.out}, {"tokens", ids->size()}}) + "\n");
+    output.write(dump_json({{"out", options.out}, {"tokens", prompt->ids.size()}}) + "\n");
   } else {
-    output.write("wrote " + options.out + " (" + std::to_string(ids->size()) + " tokens)\n");
+    output.write("wrote " + options.out + " (" + std::to_string(prompt->ids.size()) + " tokens)\n");
   }
   return ExitCode::success;
 }
@@ -197,6 +207,7 @@ Command add_trace(CLI::App& program) {
              "Largest relative error that counts as equal (default: 1e-4)")
       ->needs(reference);
   app.add_flag("--json", options->json, "Print the result as JSON");
+  add_media_options(app, options->media);
   add_compute_options(app, options->loading);
   return {&app, [options](Output& output) { return trace(*options, output); }};
 }

@@ -75,11 +75,16 @@ struct CheckpointSummary {
   std::vector<MemorySummary> memory;                   ///< for some context lengths, the model's maximum last
 };
 
-/// A prompt as text and as ids (BOS included in both).
+struct PromptMedia;  // what the encoders take, for the library itself
+
+/// A prompt as text and as ids (BOS included in both). In the text a medium is its placeholder ("<|image|>"), among the
+/// ids it is as many soft tokens as the model sees, between their markers.
 struct RenderedPrompt {
   std::string text;
   std::vector<TokenId> ids;
-  bool starts_in_thought = false;  ///< for GenerateOptions: the answer goes on inside an open thought
+  bool starts_in_thought = false;    ///< for GenerateOptions: the answer goes on inside an open thought
+  std::vector<MediumSummary> media;  ///< in the order of the prompt
+  std::shared_ptr<const PromptMedia> soft_tokens;
 };
 
 /// Shared, immutable, thread-safe: any number of threads may call any of its functions at once. Copies are cheap and
@@ -87,10 +92,11 @@ struct RenderedPrompt {
 /// use, which takes part of a second.
 class Checkpoint {
  public:
-  /// Opens a Hugging Face directory or a GGUF file (of a split one, its first part). Blocking; reads headers only.
-  /// Errors: bad_file (missing, damaged, or no model), unsupported (a kind of file Carat does not read), io,
-  /// invalid_argument (an empty path), out_of_memory.
-  static Result<Checkpoint> open(const std::filesystem::path& path);
+  /// Opens a Hugging Face directory or a GGUF file (of a split one, its first part). A GGUF model's media encoders lie
+  /// in a projector file: `projector`, or the one *mmproj*.gguf beside the model. Blocking; reads headers only. Errors:
+  /// bad_file (missing, damaged, or no model), unsupported (a kind of file Carat does not read), io, invalid_argument
+  /// (an empty path), out_of_memory.
+  static Result<Checkpoint> open(const std::filesystem::path& path, const std::filesystem::path& projector = {});
 
   /// Describes the model. Blocking, milliseconds. Errors: bad_file or unsupported when the configuration or tensors do
   /// not make a text model.
@@ -105,10 +111,12 @@ class Checkpoint {
   /// a character become U+FFFD. Errors: invalid_argument for an id outside the vocabulary, those of tokenize().
   Result<std::string> detokenize(std::span<const TokenId> ids, bool special = true) const;
 
-  /// Renders OpenAI-style messages (a JSON array) and tools (a JSON array, or empty) as a prompt. Errors: bad_file when
-  /// a text is not JSON; invalid_argument naming the message and field; unsupported naming `--template` when the
-  /// checkpoint's own template is missing or unknown and none is given, or for what the prompt format lacks; those of
-  /// tokenize().
+  /// Renders OpenAI-style messages (a JSON array) and tools (a JSON array, or empty) as a prompt. Media in content
+  /// parts (image_url, input_audio, video_url; or image, audio, video with a path or url) are read and prepared here;
+  /// what was read lately is kept, 256 MiB at most. Errors: bad_file when a text is not JSON; invalid_argument naming
+  /// the message and field; unsupported naming `--template` when the checkpoint's own template is missing or unknown
+  /// and none is given, or for what the prompt format lacks; those of tokenize(); those of reading media, each naming
+  /// the file.
   Result<RenderedPrompt> render(std::string_view messages_json, std::string_view tools_json,
                                 const PromptOptions& options = {}) const;
 

@@ -100,6 +100,13 @@ class Model {
   Result<void> trace(std::span<const TokenId> ids, const std::filesystem::path& out,
                      const Progress& progress = {}) const;
 
+  /// The same for a rendered prompt with its media, whose tensors come first, K counting each kind from 0:
+  /// `image.K.patches` [P, values], `.positions` [P, 2] i32, `.tower` and `.projected` [tokens, width]; `audio.K.mel`
+  /// [frames, bins] (runs of samples for a model without an audio tower), `.tower`, `.projected`; `video.K.frame.J.…`
+  /// as images.
+  Result<void> trace(const RenderedPrompt& prompt, const std::filesystem::path& out,
+                     const Progress& progress = {}) const;
+
   /// Perplexity of a text in UTF-8 with the windows and scoring rule of llama-perplexity; what is left behind the last
   /// whole window is not scored. Blocking; `progress`, if there is one, is called after each window as Progress is.
   /// Errors: invalid_argument (the window; a text of less than two windows), unsupported (no tokenizer), not_finite,

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "carat/media.h"
+
 namespace carat {
 
 /// A token of the checkpoint's vocabulary: 0 to vocab_size - 1.
@@ -84,6 +86,7 @@ struct PromptOptions {
   bool preserve_thinking = false;       ///< keep the thoughts of earlier answers in the prompt
   bool add_generation_prompt = true;    ///< end with the opening of the model's answer
   bool continue_final_message = false;  ///< leave the last message, an assistant's, open for the model to go on with
+  MediaOptions media;                   ///< how pictures, sound and video in the messages are taken
 };
 
 }  // namespace carat

@@ -41,6 +41,7 @@ struct GeneratedToolCall {
 struct GenerationEvent {
   enum class Kind {
     prompt,     ///< progress through the prompt: done and total, no text
+    media,      ///< progress through encoding media: done and total of them, no text
     thought,    ///< text of the thinking channel
     content,    ///< text of the answer
     tool_call,  ///< a complete call, in `tool_call`
@@ -91,6 +92,11 @@ class Session {
   /// prompt does not fit, invalid_argument (options, no ids, an id outside the vocabulary), bad_file (tools that are
   /// not JSON), not_finite naming the first layer.
   Result<Generation> generate(std::span<const TokenId> prompt, const GenerateOptions& options,
+                              const GenerationCallback& callback = {});
+
+  /// The same for a rendered prompt with its media, which are encoded first (features of the last of them are kept with
+  /// the model, 512 MiB at most). Errors: those of loading the encoders besides.
+  Result<Generation> generate(const RenderedPrompt& prompt, const GenerateOptions& options,
                               const GenerationCallback& callback = {});
 
   std::int64_t context_length() const;  ///< tokens the session may hold

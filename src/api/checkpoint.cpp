@@ -1,6 +1,8 @@
 // carat::Checkpoint: opening, tokenising and rendering without weights.
 #include "carat/checkpoint.h"
 
+#include <algorithm>
+
 #include "api/state.h"
 #include "base/concat.h"
 #include "formats/json.h"
@@ -20,11 +22,12 @@ const Result<model::Config>& Checkpoint::State::config() const {
   return *config_;
 }
 
-Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
+Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path, const std::filesystem::path& projector) {
   auto file = formats::open_checkpoint(path);
   if (!file) return forward(file);
   auto state = std::make_shared<State>();
   state->file = std::move(*file);
+  state->projector = projector;
   Checkpoint out;
   out.state_ = std::move(state);
   return out;
@@ -71,7 +74,32 @@ Result<RenderedPrompt> Checkpoint::render(std::string_view messages_json, std::s
   if (!prompt) return forward(prompt);
   const auto& tokenizer = state_->tokenizer();
   if (!tokenizer) return std::unexpected(tokenizer.error());
-  return RenderedPrompt{prompt->text(), text::encode_prompt(*tokenizer, *prompt), prompt->starts_in_thought};
+  RenderedPrompt out;
+  out.text = prompt->text();
+  out.starts_in_thought = prompt->starts_in_thought;
+  if (auto placed = engine::check_placeholders(*messages, *prompt); !placed) return forward(placed);
+  const bool media = std::any_of(prompt->segments.begin(), prompt->segments.end(),
+                                 [](const text::PromptSegment& segment) { return segment.medium != nullptr; });
+  if (!media) {
+    out.ids = text::encode_prompt(*tokenizer, *prompt);
+    return out;
+  }
+  auto reader = state_->media_reader();
+  if (!reader) return forward(reader);
+  auto placed = (*reader)->expand(*prompt, *tokenizer, options.media);
+  if (!placed) return forward(placed);
+  std::vector<text::SoftTokenRun> runs;
+  out.ids = text::encode_prompt(*tokenizer, *prompt, &runs);
+  for (std::size_t i = 0; i < placed->size(); ++i) {
+    engine::PlacedMedium& medium = (*placed)[i];
+    const engine::MediumInput& input = *medium.input;
+    medium.begin = runs[i].begin;
+    constexpr const char* kinds[] = {"image", "frame", "sound"};
+    out.media.push_back({kinds[static_cast<int>(input.kind)], medium.name, medium.source, input.tokens, medium.begin,
+                         input.width, input.height, input.budget, input.seconds});
+  }
+  out.soft_tokens = std::make_shared<const PromptMedia>(PromptMedia{std::move(*placed)});
+  return out;
 }
 
 }  // namespace carat

@@ -17,6 +17,7 @@ struct Session::State {
   Model model;
   engine::Sequence sequence;
   std::int64_t context_length = 0;
+  SessionOptions options;
 };
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -35,7 +36,7 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
   auto sequence = engine::Sequence::create(config, *dtype, *context_length,
                                            std::min(*context_length, options.prompt_chunk), options.snapshot_bytes);
   if (!sequence) return forward(sequence);
-  return Session(std::make_unique<State>(State{model, std::move(*sequence), *context_length}));
+  return Session(std::make_unique<State>(State{model, std::move(*sequence), *context_length, options}));
 }
 
 std::int64_t Session::context_length() const { return state_->context_length; }
@@ -151,6 +152,14 @@ Result<void> check_prompt(std::span<const TokenId> prompt, std::int64_t vocab_si
 
 Result<Generation> Session::generate(std::span<const TokenId> prompt, const GenerateOptions& options,
                                      const GenerationCallback& callback) {
+  RenderedPrompt rendered;
+  rendered.ids.assign(prompt.begin(), prompt.end());
+  return generate(rendered, options, callback);
+}
+
+Result<Generation> Session::generate(const RenderedPrompt& rendered, const GenerateOptions& options,
+                                     const GenerationCallback& callback) {
+  const std::span<const TokenId> prompt = rendered.ids;
   const auto& shared = *state_->model.state();
   const model::Config& config = shared.transformer->config();
   const auto& tokenizer = shared.checkpoint.state()->tokenizer();
@@ -203,9 +212,38 @@ Result<Generation> Session::generate(std::span<const TokenId> prompt, const Gene
   };
 
   const auto start = Clock::now();
+  // What stands for media: rows that live until the prompt is read.
+  std::vector<std::shared_ptr<const model::SoftTokens>> features;
+  std::vector<engine::SoftRun> soft;
+  if (rendered.soft_tokens != nullptr) {
+    auto encoded = shared.encode(*rendered.soft_tokens, [&](std::int64_t done, std::int64_t total) {
+      if (options.cancel.stop_requested()) return false;
+      GenerationEvent event;
+      event.kind = GenerationEvent::Kind::media;
+      event.done = done;
+      event.total = total;
+      return !callback || callback(event);
+    });
+    if (!encoded && encoded.error().code != ErrorCode::cancelled) return forward(encoded);
+    cancelled = !encoded;
+    if (encoded) features = std::move(*encoded);
+    for (std::size_t i = 0; i < features.size(); ++i) {
+      const engine::PlacedMedium& medium = rendered.soft_tokens->placed[i];
+      soft.push_back({medium.begin, features[i]->count, medium.input->key, features[i]->projected.data(),
+                      medium.input->kind != engine::MediumInput::Kind::sound});
+    }
+    // Rings have room for the longest image so far; a longer one has the cache made anew.
+    const std::int64_t block = engine::longest_block(config, soft);
+    if (block > sequence.cache().image_block()) {
+      auto larger = engine::Sequence::create(config, sequence.cache().dtype(), state_->context_length,
+                                             sequence.cache().prompt_chunk(), state_->options.snapshot_bytes, block);
+      if (!larger) return forward(larger);
+      sequence = std::move(*larger);
+    }
+  }
   TokenId token = 0;
   const bool wants_tokens = !options.max_tokens || *options.max_tokens > 0;
-  {
+  if (!cancelled) {
     const auto turn = shared.take_turn();
     const auto progress = [&](std::int64_t done, std::int64_t total) {
       if (options.cancel.stop_requested()) return false;
@@ -215,7 +253,7 @@ Result<Generation> Session::generate(std::span<const TokenId> prompt, const Gene
       event.total = total;
       return !callback || callback(event);
     };
-    auto logits = sequence.prefill(turn.compute, prompt, progress);
+    auto logits = sequence.prefill(turn.compute, prompt, progress, soft);
     if (!logits && logits.error().code != ErrorCode::cancelled) return forward(logits);
     cancelled = !logits;
     if (logits && wants_tokens) token = pick(*logits);

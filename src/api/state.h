@@ -1,6 +1,7 @@
 // What the public handles hold.
 #pragma once
 
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,25 +11,49 @@
 #include "carat/model.h"
 #include "carat/session.h"
 #include "engine/generation_defaults.h"
+#include "engine/prompt_media.h"
 #include "engine/sequence.h"
 #include "formats/checkpoint.h"
 #include "kernels/ops.h"
+#include "model/media_encoder.h"
 #include "model/transformer.h"
 #include "text/tokenizer.h"
 
 namespace carat {
 
+struct PromptMedia {
+  std::vector<engine::PlacedMedium> placed;
+};
+
 struct Checkpoint::State {
   formats::Checkpoint file;
+  std::filesystem::path projector;  ///< as given; empty for the one beside the model
 
   /// Loaded on first use, then shared; thread-safe.
   const Result<text::Tokenizer>& tokenizer() const;
   const Result<model::Config>& config() const;
+  /// The file that holds the media encoders: the projector of a GGUF model, else the checkpoint itself.
+  Result<const formats::Checkpoint*> encoder_file() const;
+  Result<const engine::MediaReader*> media_reader() const;
 
  private:
-  mutable std::once_flag tokenizer_once_, config_once_;
+  mutable std::once_flag tokenizer_once_, config_once_, projector_once_, reader_once_;
   mutable std::optional<Result<text::Tokenizer>> tokenizer_;
   mutable std::optional<Result<model::Config>> config_;
+  mutable std::optional<Result<formats::Checkpoint>> projector_;
+  mutable Result<void> reader_status_;
+  mutable std::unique_ptr<engine::MediaReader> reader_;
+};
+
+/// What a model's encoders made of media lately, within a bound of memory. Not thread-safe.
+class FeatureStore {
+ public:
+  std::shared_ptr<const model::SoftTokens> find(const std::string& key);
+  void keep(const std::string& key, std::shared_ptr<const model::SoftTokens> features);
+
+ private:
+  static constexpr std::int64_t kMaxBytes = std::int64_t{512} << 20;
+  std::list<std::pair<std::string, std::shared_ptr<const model::SoftTokens>>> kept_;  ///< the latest first
 };
 
 struct Model::State {
@@ -47,9 +72,18 @@ struct Model::State {
 
   std::optional<kernels::Context> context;
 
+  /// The features of a prompt's media, in order: those kept, and the others encoded now. `progress` counts media.
+  /// Takes turns by itself. Errors: those of loading the encoders and of encoding; cancelled.
+  Result<std::vector<std::shared_ptr<const model::SoftTokens>>> encode(const PromptMedia& media,
+                                                                       const Progress& progress) const;
+
  private:
+  Result<const model::MediaEncoder*> encoder() const;
+
   mutable std::mutex mutex_;
   mutable model::Workspace workspace_;
+  mutable FeatureStore features_;  // guarded by mutex_, as is what follows
+  mutable std::unique_ptr<model::MediaEncoder> encoder_;
 };
 
 /// The number of compute threads: what the options name, or the cores this process may use.

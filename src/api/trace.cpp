@@ -14,6 +14,14 @@ using base::concat;
 
 Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::path& out,
                           const Progress& progress) const {
+  RenderedPrompt prompt;
+  prompt.ids.assign(ids.begin(), ids.end());
+  return trace(prompt, out, progress);
+}
+
+Result<void> Model::trace(const RenderedPrompt& prompt, const std::filesystem::path& out,
+                          const Progress& progress) const {
+  const std::span<const TokenId> ids = prompt.ids;
   const model::Config& config = state_->transformer->config();
   const auto count = static_cast<std::int64_t>(ids.size());
   if (count < 1 || count > config.max_position_embeddings) {
@@ -26,12 +34,37 @@ Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::p
                   concat("trace: token ", i, " is ", ids[i], "; expected 0 to ", config.vocab_size - 1));
     }
   }
-  auto cache = model::KvCache::create(config, tensor::DType::f32, count, count);
+  std::vector<std::shared_ptr<const model::SoftTokens>> features;
+  std::vector<model::SoftRows> soft;
+  std::int64_t block = 0;
+  std::vector<formats::TensorDeclaration> tensors;
+  if (prompt.soft_tokens != nullptr) {
+    auto encoded = state_->encode(*prompt.soft_tokens, progress);
+    if (!encoded) return forward(encoded);
+    features = std::move(*encoded);
+    for (std::size_t i = 0; i < features.size(); ++i) {
+      const engine::PlacedMedium& medium = prompt.soft_tokens->placed[i];
+      const engine::MediumInput& input = *medium.input;
+      const model::SoftTokens& made = *features[i];
+      const bool sound = input.kind == engine::MediumInput::Kind::sound;
+      const auto rows = static_cast<std::int64_t>(input.features.size()) / input.feature_width;
+      tensors.push_back(
+          {concat(medium.name, sound ? ".mel" : ".patches"), tensor::DType::f32, {rows, input.feature_width}});
+      if (!sound) tensors.push_back({concat(medium.name, ".positions"), tensor::DType::i32, {rows, 2}});
+      tensors.push_back({concat(medium.name, ".tower"),
+                         tensor::DType::f32,
+                         {made.count, static_cast<std::int64_t>(made.tower.size()) / made.count}});
+      tensors.push_back({concat(medium.name, ".projected"), tensor::DType::f32, {made.count, config.hidden_size}});
+      soft.push_back({medium.begin, made.count, made.projected.data(), !sound});
+      if (!sound && config.vision_blocks != model::VisionBlocks::causal) block = std::max(block, made.count);
+    }
+  }
+  auto cache = model::KvCache::create(config, tensor::DType::f32, count, count, block);
   if (!cache) return forward(cache);
   // Declared in the order the pass emits them, then streamed, so that a long trace takes no memory of its own.
   const auto layers = static_cast<std::int64_t>(config.layers.size());
-  std::vector<formats::TensorDeclaration> tensors = {{"ids", tensor::DType::i32, {count}},
-                                                     {"embedding", tensor::DType::f32, {count, config.hidden_size}}};
+  tensors.push_back({"ids", tensor::DType::i32, {count}});
+  tensors.push_back({"embedding", tensor::DType::f32, {count, config.hidden_size}});
   if (config.hidden_size_per_layer_input > 0) {
     tensors.push_back({"per_layer_inputs", tensor::DType::f32, {count, layers, config.hidden_size_per_layer_input}});
   }
@@ -43,22 +76,34 @@ Result<void> Model::trace(std::span<const TokenId> ids, const std::filesystem::p
   const auto steps = static_cast<std::int64_t>(tensors.size());
   auto writer = formats::SafetensorsWriter::create(out, std::move(tensors));
   if (!writer) return forward(writer);
-  if (auto written = writer->write("ids", std::as_bytes(ids)); !written) return written;
-
-  std::int64_t done = 1;
+  std::int64_t done = 0;
   Result<void> status;
+  const auto write = [&](const std::string& name, std::span<const std::byte> bytes) {
+    if (!status) return;
+    status = writer->write(name, bytes);
+    if (status && progress && !progress(++done, steps)) status = fail(ErrorCode::cancelled, "trace was cancelled");
+  };
+  for (std::size_t i = 0; i < features.size(); ++i) {
+    const engine::PlacedMedium& medium = prompt.soft_tokens->placed[i];
+    const bool sound = medium.input->kind == engine::MediumInput::Kind::sound;
+    write(concat(medium.name, sound ? ".mel" : ".patches"), std::as_bytes(std::span(medium.input->features)));
+    if (!sound) write(concat(medium.name, ".positions"), std::as_bytes(std::span(medium.input->positions)));
+    write(concat(medium.name, ".tower"), std::as_bytes(std::span(features[i]->tower)));
+    write(concat(medium.name, ".projected"), std::as_bytes(std::span(features[i]->projected)));
+  }
+  write("ids", std::as_bytes(ids));
+  if (!status) return status;
+
   model::ForwardOptions options;
   options.check_finite = false;
   options.trace = [&](const std::string& name, std::span<const std::int64_t> dims, const float* values) {
-    if (!status) return;
     std::int64_t elements = 1;
     for (const std::int64_t dim : dims) elements *= dim;
-    status = writer->write(name, std::as_bytes(std::span(values, static_cast<std::size_t>(elements))));
-    if (status && progress && !progress(++done, steps)) status = fail(ErrorCode::cancelled, "trace was cancelled");
+    write(name, std::as_bytes(std::span(values, static_cast<std::size_t>(elements))));
   };
   {
     const State::Turn turn = state_->take_turn();
-    const model::SequenceChunk chunk{&*cache, ids, 0};
+    const model::SequenceChunk chunk{&*cache, ids, 0, soft};
     auto logits = turn.compute.transformer.forward(turn.compute.context, turn.compute.workspace, {&chunk, 1}, options);
     if (!logits) return forward(logits);
   }
@@ -79,6 +124,8 @@ std::int64_t pass_order(std::string_view name) {
   for (std::size_t i = 0; i < std::size(order); ++i) {
     if (name == order[i]) return static_cast<std::int64_t>(i);
   }
+  // Media come first, in the order of their names' files.
+  if (name.starts_with("image.") || name.starts_with("audio.") || name.starts_with("video.")) return -1;
   if (name.starts_with("layer.")) return 100 + std::atoll(std::string(name.substr(6)).c_str());
   return name == "norm" ? 1'000'000 : name == "logits" ? 1'000'001 : 2'000'000;
 }

@@ -30,7 +30,7 @@ struct Tables {
   std::array<std::size_t, kFft> reversed;
   std::vector<Filter> filters;
 
-  Tables() {
+  explicit Tables(std::size_t bins) {
     for (std::size_t n = 0; n < kFrame; ++n) {
       window[n] = static_cast<float>(0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(n) / kFrame));
     }
@@ -45,11 +45,11 @@ struct Tables {
     // HTK mel points, equally spaced from 0 to 8 kHz; triangles over linear frequency, not normalised by area.
     const auto mel = [](double hertz) { return 2595.0 * std::log10(1.0 + hertz / 700.0); };
     std::vector<double> points;
-    for (std::size_t i = 0; i < kMelBins + 2; ++i) {
-      const double at = mel(8000.0) * static_cast<double>(i) / (kMelBins + 1);
+    for (std::size_t i = 0; i < bins + 2; ++i) {
+      const double at = mel(8000.0) * static_cast<double>(i) / static_cast<double>(bins + 1);
       points.push_back(700.0 * (std::pow(10.0, at / 2595.0) - 1.0));
     }
-    for (std::size_t m = 0; m < kMelBins; ++m) {
+    for (std::size_t m = 0; m < bins; ++m) {
       Filter filter;
       for (std::size_t k = 0; k < kSpectrum; ++k) {
         const double hertz = 31.25 * static_cast<double>(k);
@@ -63,11 +63,6 @@ struct Tables {
     }
   }
 };
-
-const Tables& tables() {
-  static const Tables made;
-  return made;
-}
 
 // In place, decimation in time.
 void fft(Spectrum& x, const Tables& t) {
@@ -90,7 +85,7 @@ void fft(Spectrum& x, const Tables& t) {
 
 }  // namespace
 
-Result<std::vector<float>> mel_frames(std::span<const float> samples) {
+Result<std::vector<float>> mel_frames(std::span<const float> samples, std::size_t bins) {
   if (samples.size() <= kHop) {
     return fail(ErrorCode::invalid_argument,
                 concat("the sound has ", samples.size(), " samples of 1/16000 s; expected ", kHop + 1, " or more"));
@@ -99,9 +94,9 @@ Result<std::vector<float>> mel_frames(std::span<const float> samples) {
     return fail(ErrorCode::invalid_argument,
                 concat("the sound lasts ", samples.size() / 16000, " s; expected at most ", kMaxMelSamples / 16000));
   }
-  const Tables& t = tables();
+  const Tables t(bins);
   const std::size_t frames = (samples.size() - kHop - 1) / kHop + 1;
-  std::vector<float> out(frames * kMelBins);
+  std::vector<float> out(frames * bins);
   // Windowed samples in f32 as in the reference; two frames share one transform, as its real and imaginary parts.
   const auto windowed = [&](std::size_t frame, std::size_t n) -> double {
     const std::size_t at = frame * kHop + n;  // half a frame of zeros stands before the samples
@@ -118,11 +113,11 @@ Result<std::vector<float>> mel_frames(std::span<const float> samples) {
         const std::complex<double> a = x[k], b = std::conj(x[(kFft - k) % kFft]);
         magnitude[k] = std::abs(part == 0 ? a + b : a - b) / 2;
       }
-      for (std::size_t m = 0; m < kMelBins; ++m) {
+      for (std::size_t m = 0; m < bins; ++m) {
         const Filter& filter = t.filters[m];
         double sum = 0;
         for (std::size_t i = 0; i < filter.weights.size(); ++i) sum += magnitude[filter.begin + i] * filter.weights[i];
-        out[(first + part) * kMelBins + m] = static_cast<float>(std::log(sum + kFloor));
+        out[(first + part) * bins + m] = static_cast<float>(std::log(sum + kFloor));
       }
     }
   }

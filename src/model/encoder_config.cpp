@@ -132,6 +132,22 @@ Result<EncoderConfig> read_huggingface(const formats::Checkpoint& checkpoint) {
 
 }  // namespace
 
+std::optional<ImageFormat> EncoderConfig::image_format() const {
+  if (vision_tower) {
+    return ImageFormat{vision_tower->patch_size, vision_tower->pooling_kernel_size, false};
+  }
+  if (vision_embedder) {
+    return ImageFormat{vision_embedder->patch_size, vision_embedder->pooling_kernel_size, true};
+  }
+  return std::nullopt;
+}
+
+std::optional<SoundFormat> EncoderConfig::sound_format() const {
+  if (audio_tower) return SoundFormat{audio_tower->mel_bins, 0};
+  if (audio_embedder) return SoundFormat{0, audio_embedder->audio_embed_dim};
+  return std::nullopt;
+}
+
 Result<EncoderConfig> read_encoder_config(const formats::Checkpoint& checkpoint) {
   if (checkpoint.format() == formats::Format::gguf) return EncoderConfig{};
   return read_huggingface(checkpoint);

@@ -42,12 +42,28 @@ struct AudioEmbedderConfig {
   std::int64_t audio_embed_dim = 640;
 };
 
+/// How pictures are cut for a model: patches of patch_size pixels, pooling^2 of them a token; `merged` when a whole
+/// token is one patch.
+struct ImageFormat {
+  std::int64_t patch_size = 16, pooling = 3;
+  bool merged = false;
+};
+
+/// What a model hears: mel frames, or runs of samples when `samples_per_token` is set.
+struct SoundFormat {
+  std::int64_t mel_bins = 128;
+  std::int64_t samples_per_token = 0;
+};
+
 struct EncoderConfig {
   std::optional<VisionTowerConfig> vision_tower;
   std::optional<VisionEmbedderConfig> vision_embedder;
   std::optional<AudioTowerConfig> audio_tower;
   std::optional<AudioEmbedderConfig> audio_embedder;
   float rms_norm_eps = 1e-6F;
+
+  std::optional<ImageFormat> image_format() const;  ///< nothing for a model that sees no images
+  std::optional<SoundFormat> sound_format() const;  ///< nothing for a model that hears no sound
 };
 
 /// Reads what encoders a checkpoint has: those of config.json, or those of a GGUF projector file. All empty where there

@@ -90,22 +90,6 @@ Result<MediaEncoder> MediaEncoder::load(const formats::Checkpoint& checkpoint, s
   return out;
 }
 
-std::optional<ImageFormat> MediaEncoder::image_format() const {
-  if (config_.vision_tower) {
-    return ImageFormat{config_.vision_tower->patch_size, config_.vision_tower->pooling_kernel_size, false};
-  }
-  if (config_.vision_embedder) {
-    return ImageFormat{config_.vision_embedder->patch_size, config_.vision_embedder->pooling_kernel_size, true};
-  }
-  return std::nullopt;
-}
-
-std::optional<SoundFormat> MediaEncoder::sound_format() const {
-  if (config_.audio_tower) return SoundFormat{config_.audio_tower->mel_bins, 0};
-  if (config_.audio_embedder) return SoundFormat{0, config_.audio_embedder->audio_embed_dim};
-  return std::nullopt;
-}
-
 // LN3(LN2(W LN1(p) + b) + table[x][0] + table[y][1]) (reference: Gemma4UnifiedVisionEmbedder).
 Result<std::vector<float>> MediaEncoder::embed_patches(const kernels::Context& context, std::span<const float> patches,
                                                        std::span<const std::int32_t> positions) const {

@@ -20,19 +20,6 @@ struct SoftTokens {
   std::vector<float> projected;  ///< [count, hidden_size of the text decoder] rows for the embedding
 };
 
-/// How pictures are cut for this model: patches of patch_size pixels, pooling^2 of them a token; `merged` when a whole
-/// token is one patch.
-struct ImageFormat {
-  std::int64_t patch_size = 16, pooling = 3;
-  bool merged = false;
-};
-
-/// What the model hears: mel frames, or runs of samples when `samples_per_token` is set.
-struct SoundFormat {
-  std::int64_t mel_bins = 128;
-  std::int64_t samples_per_token = 0;
-};
-
 /// Immutable after loading; the checkpoint must outlive it. Any number of threads may encode, each with its own
 /// context.
 class MediaEncoder {
@@ -43,13 +30,12 @@ class MediaEncoder {
                                    const kernels::KernelTable& table, base::ThreadPool* pack_with = nullptr);
 
   const EncoderConfig& config() const { return config_; }
-  std::optional<ImageFormat> image_format() const;  ///< nothing for a model that sees no images
-  std::optional<SoundFormat> sound_format() const;  ///< nothing for a model that hears no sound
-
-  /// patches [P, values of a patch] in 0 … 1 and positions [P, 2]: columns and rows. Requires image_format().
+  /// patches [P, values of a patch] in 0 … 1 and positions [P, 2]: columns and rows. Requires a config with
+  /// image_format().
   Result<SoftTokens> encode_image(const kernels::Context& context, std::span<const float> patches,
                                   std::span<const std::int32_t> positions, const EncodeProgress& progress = {}) const;
-  /// Mel frames [frames, mel_bins], or runs of samples [tokens, samples_per_token]. Requires sound_format().
+  /// Mel frames [frames, mel_bins], or runs of samples [tokens, samples_per_token]. Requires a config with
+  /// sound_format().
   Result<SoftTokens> encode_sound(const kernels::Context& context, std::span<const float> features,
                                   const EncodeProgress& progress = {}) const;
 

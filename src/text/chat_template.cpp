@@ -39,14 +39,6 @@ std::unexpected<Error> wrong(const std::string& where, const Json& found, std::s
 
 std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : std::string(); }
 
-// What a content part stands for in the prompt: text, or a placeholder. Nothing when the type is unknown.
-std::string_view placeholder(std::string_view type) {
-  if (type == "image" || type == "image_url") return "<|image|>";
-  if (type == "audio" || type == "input_audio") return "<|audio|>";
-  if (type == "video" || type == "video_url") return "<|video|>";
-  return {};
-}
-
 Result<void> check_parts(const Json& content, const std::string& where) {
   for (std::size_t i = 0; i < content.size(); ++i) {
     const Json& part = content[i];
@@ -270,7 +262,7 @@ class Gemma4 {
       if (get(part, "type") == "text") text += text_of(get(part, "text"));
     }
     write_tool_response(out_, name, Json(text));
-    for (const Json& part : content) out_.markup(placeholder(text_of(get(part, "type"))));
+    for (const Json& part : content) out_.medium(placeholder(text_of(get(part, "type"))), part);
   }
 
   static PromptWriter content_of(const Json& m, bool model) {
@@ -290,7 +282,7 @@ class Gemma4 {
         if (get(part, "type") == "text")
           write(get(part, "text"));
         else
-          out.markup(placeholder(text_of(get(part, "type"))));
+          out.medium(placeholder(text_of(get(part, "type"))), part);
       }
     }
     return out;
@@ -353,7 +345,7 @@ Result<Prompt> render_gemma3(const Json& messages, const Json& tools, const Rend
         if (type == "text") {
           out.user(strip(text_of(get(part, "text"))));
         } else if (placeholder(type) == "<|image|>") {
-          out.markup("<start_of_image>");
+          out.medium("<start_of_image>", part);
         } else {
           return fail(ErrorCode::unsupported,
                       concat("messages[", i, "].content: found ", type, "; Gemma 3 takes text and images"));
@@ -369,6 +361,13 @@ Result<Prompt> render_gemma3(const Json& messages, const Json& tools, const Rend
 }
 
 }  // namespace
+
+std::string_view placeholder(std::string_view type) {
+  if (type == "image" || type == "image_url") return "<|image|>";
+  if (type == "audio" || type == "input_audio") return "<|audio|>";
+  if (type == "video" || type == "video_url") return "<|video|>";
+  return {};
+}
 
 std::string Prompt::text() const {
   std::string out;

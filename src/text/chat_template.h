@@ -1,6 +1,7 @@
 // Renders a conversation as the prompt the model was trained on, equal to the official chat templates.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,10 +34,19 @@ struct RenderOptions {
 };
 
 /// A stretch of the prompt. Markup was written by the template and may hold control tokens; user text never becomes
-/// one.
+/// one. A medium's placeholder is a segment of its own.
 struct PromptSegment {
   std::string text;
   bool markup = false;
+  /// The content part a placeholder stands for, which lies in the messages that were rendered.
+  const formats::Json* medium = nullptr;
+  /// How many tokens of an encoder stand here, each as the control token `text`; 0 for text itself.
+  std::int64_t soft_tokens = 0;
+};
+
+/// Where soft tokens stand in a prompt's ids.
+struct SoftTokenRun {
+  std::int64_t begin = 0, count = 0;
 };
 
 /// A rendered prompt, as segments and as one text (BOS included).
@@ -53,6 +63,12 @@ Result<Prompt> render_prompt(const formats::Json& messages, const formats::Json&
 
 /// The ids of a prompt: markup with special literals, everything else without, merges not crossing a segment's border
 /// only where the reference does not cross it either (special tokens split the text there).
-std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const Prompt& prompt);
+/// `runs` receives one entry for each segment of soft tokens, in order.
+std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const Prompt& prompt,
+                                   std::vector<SoftTokenRun>* runs = nullptr);
+
+/// What a content part of this type stands for in the prompt: "<|image|>", "<|audio|>" or "<|video|>"; nothing for
+/// types that are no medium.
+std::string_view placeholder(std::string_view type);
 
 }  // namespace carat::text

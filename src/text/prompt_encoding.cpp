@@ -6,14 +6,14 @@ namespace {
 
 // Everything a template writes as one token, longest first where one begins another.
 constexpr std::string_view kLiterals[] = {
-    "<bos>",      "<|turn>",         "<turn|>",       "<|think|>",        "<|channel>",
-    "<channel|>", "<|tool_call>",    "<tool_call|>",  "<|tool_response>", "<tool_response|>",
-    "<|tool>",    "<tool|>",         "<|\"|>",        "<|image|>",        "<|audio|>",
-    "<|video|>",  "<start_of_turn>", "<end_of_turn>", "<start_of_image>"};
+    "<bos>",        "<|turn>",      "<turn|>",          "<|think|>",        "<|channel>",      "<channel|>",
+    "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", "<|tool>",         "<tool|>",
+    "<|\"|>",       "<|image|>",    "<|audio|>",        "<|video|>",        "<|image>",        "<image|>",
+    "<|audio>",     "<audio|>",     "<start_of_turn>",  "<end_of_turn>",    "<start_of_image>"};
 
 }  // namespace
 
-std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const Prompt& prompt) {
+std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const Prompt& prompt, std::vector<SoftTokenRun>* runs) {
   std::vector<TokenId> ids;
   // Special tokens cut the text; between two of them markup and user text are one run for the merges, as in the
   // reference.
@@ -23,6 +23,13 @@ std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const Prompt& pro
     run.clear();
   };
   for (const PromptSegment& segment : prompt.segments) {
+    if (segment.soft_tokens > 0) {
+      flush();
+      const auto id = tokenizer.find_special(segment.text);
+      if (runs != nullptr) runs->push_back({static_cast<std::int64_t>(ids.size()), segment.soft_tokens});
+      ids.insert(ids.end(), static_cast<std::size_t>(segment.soft_tokens), id.value_or(0));
+      continue;
+    }
     if (!segment.markup) {
       run += segment.text;
       continue;

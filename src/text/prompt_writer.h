@@ -16,9 +16,19 @@ class PromptWriter {
  public:
   PromptWriter& markup(std::string_view text) { return append(text, true); }
   PromptWriter& user(std::string_view text) { return append(text, false); }
+  /// A placeholder and the content part it stands for.
+  PromptWriter& medium(std::string_view text, const formats::Json& part) {
+    if (!text.empty()) segments_.push_back({std::string(text), true, &part, 0});
+    return *this;
+  }
   /// Takes over everything another writer holds.
   PromptWriter& write(const PromptWriter& other) {
-    for (const PromptSegment& segment : other.segments_) append(segment.text, segment.markup);
+    for (const PromptSegment& segment : other.segments_) {
+      if (segment.medium != nullptr)
+        segments_.push_back(segment);
+      else
+        append(segment.text, segment.markup);
+    }
     return *this;
   }
   std::vector<PromptSegment> take() { return std::move(segments_); }
@@ -29,10 +39,10 @@ class PromptWriter {
  private:
   PromptWriter& append(std::string_view text, bool markup) {
     if (text.empty()) return *this;
-    if (!segments_.empty() && segments_.back().markup == markup)
+    if (!segments_.empty() && segments_.back().markup == markup && segments_.back().medium == nullptr)
       segments_.back().text += text;
     else
-      segments_.push_back({std::string(text), markup});
+      segments_.push_back({std::string(text), markup, nullptr, 0});
     return *this;
   }
   std::vector<PromptSegment> segments_;

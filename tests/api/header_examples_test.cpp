@@ -12,6 +12,7 @@
 
 #include "carat/benchmark.h"
 #include "carat/checkpoint.h"
+#include "carat/media.h"
 #include "carat/model.h"
 #include "carat/options.h"
 #include "carat/result.h"
@@ -113,6 +114,23 @@ int session_example(const Result<Checkpoint>& checkpoint, const Result<Model>& m
   return 0;
 }
 
+int media_example(const Result<Checkpoint>& checkpoint, Result<Session>& session) {
+  carat::PromptOptions options;
+  options.media.image_budget = 70;  // coarser than the default of 280 tokens, and quicker
+  auto prompt = checkpoint->render(R"([{"role":"user","content":[
+      {"type":"image_url","image_url":{"url":"receipt.png"}},
+      {"type":"text","text":"What does it add up to?"}]}])",
+                                   "", options);
+  if (!prompt) {
+    std::cerr << prompt.error().message << '\n';
+    return 1;
+  }
+  for (const auto& medium : prompt->media) std::cout << medium.name << ": " << medium.tokens << " tokens\n";
+  auto answer = session->generate(*prompt, {});
+  if (answer) std::cout << answer->text << '\n';
+  return 0;
+}
+
 // ---- Running them ---------------------------------------------------------------------------------------------------
 
 // Gathers what goes to standard output while it lives.
@@ -207,6 +225,19 @@ TEST_F(HeaderExamples, Session) {
   const Printed printed;
   EXPECT_EQ(session_example(checkpoint, model), 0);
   EXPECT_NE(printed.text().find(" tokens, ended by "), std::string::npos) << printed.text();
+}
+
+TEST_F(HeaderExamples, Media) {
+  fs::copy_file(CARAT_TEST_DATA "/media/data/rgb.png", "receipt.png");
+  const auto checkpoint = Checkpoint::open("gemma-4-E2B-it");
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  const auto model = Model::load(*checkpoint, {.threads = 1});
+  ASSERT_TRUE(model) << model.error().message;
+  auto session = Session::create(*model);
+  ASSERT_TRUE(session) << session.error().message;
+  const Printed printed;
+  EXPECT_EQ(media_example(checkpoint, session), 0);
+  EXPECT_TRUE(printed.text().starts_with("image.0: 63 tokens\n")) << printed.text();
 }
 
 // ---- Their text -----------------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ TEST_F(SessionTest, BadRequestsAreErrorsThatSayWhy) {
   EXPECT_NE(long_prompt.error().message.find("the context holds 4"), std::string::npos) << long_prompt.error().message;
 
   Session s = session();
-  EXPECT_EQ(s.generate({}, greedy(1)).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(s.generate(std::vector<TokenId>(), greedy(1)).error().code, ErrorCode::invalid_argument);
   const std::vector<TokenId> wild = {2, 1 << 20}, negative = {-1};
   EXPECT_EQ(s.generate(wild, greedy(1)).error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(s.generate(negative, greedy(1)).error().code, ErrorCode::invalid_argument);
@@ -253,7 +253,7 @@ TEST_F(TraceTest, ATraceProvesItselfAndFindsADifference) {
   EXPECT_EQ(different->first_divergence()->name, "ids");
   EXPECT_EQ(different->first_divergence()->position, 2);
 
-  EXPECT_FALSE(model_->trace({}, out_));
+  EXPECT_FALSE(model_->trace(std::vector<TokenId>(), out_));
   EXPECT_FALSE(model_->trace(std::vector<TokenId>{1 << 20}, out_));
   EXPECT_FALSE(model_->trace(ids, "/nonexistent/folder/trace.safetensors"));
   EXPECT_FALSE(compare_traces(out_, "/nonexistent.safetensors"));

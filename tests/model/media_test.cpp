@@ -105,7 +105,7 @@ TEST_P(Media, EncodersEqualTheReference) {
     ASSERT_TRUE(model.ok());
     auto encoder = model::MediaEncoder::load(model.checkpoint(), model.config().hidden_size, model.context().table());
     ASSERT_TRUE(encoder) << encoder.error().message;
-    ASSERT_TRUE(encoder->image_format());
+    ASSERT_TRUE(encoder->config().image_format());
     for (const std::string name : {"image.0", "image.1", "video.0.frame.0"}) {
       const auto patches = floats(golden_, name + ".patches");
       const auto positions = token_ids(golden_, name + ".positions");
@@ -114,8 +114,8 @@ TEST_P(Media, EncodersEqualTheReference) {
       EXPECT_LE(relative_error(made->tower, floats(golden_, name + ".tower")), kTolerance) << name;
       EXPECT_LE(relative_error(made->projected, floats(golden_, name + ".projected")), kTolerance) << name;
     }
-    EXPECT_EQ(encoder->sound_format().has_value(), golden_.find("audio.0.mel") != nullptr);
-    if (!encoder->sound_format()) continue;
+    EXPECT_EQ(encoder->config().sound_format().has_value(), golden_.find("audio.0.mel") != nullptr);
+    if (!encoder->config().sound_format()) continue;
     auto made = encoder->encode_sound(model.context(), floats(golden_, "audio.0.mel"));
     ASSERT_TRUE(made) << made.error().message;
     EXPECT_LE(relative_error(made->tower, floats(golden_, "audio.0.tower")), kTolerance);
@@ -198,10 +198,10 @@ TEST(MediaErrors, AreOneClearSentence) {
   std::vector<std::int32_t> positions;
   for (int i = 0; i < 9; ++i) positions.insert(positions.end(), {i % 3, i / 3});
   EXPECT_TRUE(encoder->encode_image(model.context(), patches, positions));
-  positions[0] = 16;
+  positions[0] = 96;
   auto outside = encoder->encode_image(model.context(), patches, positions);
   ASSERT_FALSE(outside);
-  EXPECT_NE(outside.error().message.find("column 16"), std::string::npos) << outside.error().message;
+  EXPECT_NE(outside.error().message.find("column 96"), std::string::npos) << outside.error().message;
   positions[0] = 5;
   EXPECT_FALSE(encoder->encode_image(model.context(), patches, positions));
   EXPECT_FALSE(encoder->encode_sound(model.context(), {}));
@@ -215,8 +215,8 @@ TEST(MediaErrors, AreOneClearSentence) {
   ASSERT_TRUE(text.ok());
   auto none = model::MediaEncoder::load(text.checkpoint(), text.config().hidden_size, text.context().table());
   ASSERT_TRUE(none) << none.error().message;
-  EXPECT_FALSE(none->image_format());
-  EXPECT_FALSE(none->sound_format());
+  EXPECT_FALSE(none->config().image_format());
+  EXPECT_FALSE(none->config().sound_format());
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Media, testing::ValuesIn(media_cases()), case_name);

@@ -53,7 +53,7 @@ def gemma4_text(model_type="gemma4_text", **fields):
 
 VISION = {"model_type": "gemma4_vision", "hidden_size": 24, "intermediate_size": 20, "num_hidden_layers": 1,
           "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 8, "global_head_dim": 8,
-          "position_embedding_size": 16, "patch_size": 4, "pooling_kernel_size": 3}
+          "position_embedding_size": 96, "patch_size": 4, "pooling_kernel_size": 3}
 AUDIO = {"model_type": "gemma4_audio", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
          "subsampling_conv_channels": [8, 4], "output_proj_dims": 20}
 # Placeholders lie at the end of the vocabulary of 300; prompts avoid them.
@@ -123,7 +123,7 @@ def unified_12b():
     return {"architectures": ["Gemma4UnifiedForConditionalGeneration"], "model_type": "gemma4_unified",
             "text_config": text,
             "vision_config": {"model_type": "gemma4_unified_vision", "patch_size": 4, "pooling_kernel_size": 3,
-                              "mm_embed_dim": 44, "mm_posemb_size": 8, "output_proj_dims": 44},
+                              "mm_embed_dim": 44, "mm_posemb_size": 32, "output_proj_dims": 44},
             "audio_config": {"model_type": "gemma4_unified_audio", "audio_embed_dim": 40},
             **MEDIA_IDS, "tie_word_embeddings": True, "initializer_range": 0.02}
 

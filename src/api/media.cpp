@@ -1,0 +1,130 @@
+// Media between the checkpoint that prepares them, the model that encodes them, and their place in a prompt.
+#include <algorithm>
+
+#include "api/state.h"
+#include "base/concat.h"
+
+namespace carat {
+
+using base::concat;
+
+namespace {
+
+// The one projector file beside a model; nothing when there is none. Several are an error only to who needs one.
+Result<std::filesystem::path> projector_beside(const std::filesystem::path& model) {
+  std::vector<std::filesystem::path> found;
+  const auto folder = model.has_parent_path() ? model.parent_path() : std::filesystem::path(".");
+  std::error_code code;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.path().extension() == ".gguf" && name.find("mmproj") != std::string::npos && name != model.filename()) {
+      found.push_back(entry.path());
+    }
+  }
+  std::sort(found.begin(), found.end());
+  if (found.empty()) return std::filesystem::path();
+  if (found.size() == 1) return found.front();
+  std::string names;
+  for (const auto& path : found) names += concat(names.empty() ? "" : ", ", path.filename().string());
+  return fail(ErrorCode::invalid_argument,
+              concat(folder, ": several projector files lie beside the model (", names, "); name one with --mmproj"));
+}
+
+}  // namespace
+
+Result<const formats::Checkpoint*> Checkpoint::State::encoder_file() const {
+  if (file.format() != formats::Format::gguf) return &file;
+  std::call_once(projector_once_, [&] {
+    std::filesystem::path path = projector;
+    if (path.empty()) {
+      auto beside = projector_beside(file.path());
+      if (!beside) {
+        projector_.emplace(std::unexpected(beside.error()));
+        return;
+      }
+      path = *beside;
+    }
+    if (!path.empty()) projector_.emplace(formats::open_checkpoint(path));
+  });
+  if (!projector_) return &file;
+  if (!*projector_) return std::unexpected(projector_->error());
+  return &**projector_;
+}
+
+Result<const engine::MediaReader*> Checkpoint::State::media_reader() const {
+  std::call_once(reader_once_, [&] {
+    auto from = encoder_file();
+    if (!from) {
+      reader_status_ = std::unexpected(from.error());
+      return;
+    }
+    auto encoders = model::read_encoder_config(**from);
+    if (!encoders) {
+      reader_status_ = std::unexpected(encoders.error());
+      return;
+    }
+    reader_ = std::make_unique<engine::MediaReader>(*encoders, (*from)->path().string());
+  });
+  if (!reader_status_) return std::unexpected(reader_status_.error());
+  return reader_.get();
+}
+
+std::shared_ptr<const model::SoftTokens> FeatureStore::find(const std::string& key) {
+  const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& entry) { return entry.first == key; });
+  if (found == kept_.end()) return nullptr;
+  kept_.splice(kept_.begin(), kept_, found);
+  return found->second;
+}
+
+void FeatureStore::keep(const std::string& key, std::shared_ptr<const model::SoftTokens> features) {
+  kept_.emplace_front(key, std::move(features));
+  std::int64_t bytes = 0;
+  for (auto entry = kept_.begin(); entry != kept_.end();) {
+    bytes += static_cast<std::int64_t>((entry->second->tower.size() + entry->second->projected.size()) * 4);
+    entry = bytes > kMaxBytes && entry != kept_.begin() ? kept_.erase(entry) : std::next(entry);
+  }
+}
+
+Result<const model::MediaEncoder*> Model::State::encoder() const {
+  if (encoder_ == nullptr) {
+    auto from = checkpoint.state()->encoder_file();
+    if (!from) return std::unexpected(from.error());
+    auto loaded = model::MediaEncoder::load(**from, transformer->config().hidden_size, *dispatch.table, pool.get());
+    if (!loaded) return std::unexpected(loaded.error());
+    encoder_ = std::make_unique<model::MediaEncoder>(std::move(*loaded));
+  }
+  return encoder_.get();
+}
+
+Result<std::vector<std::shared_ptr<const model::SoftTokens>>> Model::State::encode(const PromptMedia& media,
+                                                                                   const Progress& progress) const {
+  std::vector<std::shared_ptr<const model::SoftTokens>> out;
+  const auto total = static_cast<std::int64_t>(media.placed.size());
+  for (std::int64_t i = 0; i < total; ++i) {
+    if (progress && !progress(i, total)) return fail(ErrorCode::cancelled, "cancelled while encoding media");
+    const engine::MediumInput& input = *media.placed[static_cast<std::size_t>(i)].input;
+    // A turn for each, so that others need not wait for a whole video.
+    const Turn turn = take_turn();
+    auto features = features_.find(input.key);
+    if (features == nullptr) {
+      auto ready = encoder();
+      if (!ready) return forward(ready);
+      const auto layers = [&](std::int64_t, std::int64_t) { return !progress || progress(i, total); };
+      auto made = input.kind == engine::MediumInput::Kind::sound
+                      ? (*ready)->encode_sound(turn.compute.context, input.features, layers)
+                      : (*ready)->encode_image(turn.compute.context, input.features, input.positions, layers);
+      if (!made) return forward(made);
+      if (made->count != input.tokens) {
+        return fail(ErrorCode::bad_file, concat("the encoder gave ", made->count, " soft tokens for ", input.tokens,
+                                                " places; its file and the model's do not belong together"));
+      }
+      features = std::make_shared<const model::SoftTokens>(std::move(*made));
+      features_.keep(input.key, features);
+    }
+    out.push_back(std::move(features));
+  }
+  if (progress) progress(total, total);
+  return out;
+}
+
+}  // namespace carat
