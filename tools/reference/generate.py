@@ -72,7 +72,7 @@ def write_variant(variant, out):
     (directory / "generation_config.json").write_text(json.dumps(generation, indent=1, sort_keys=True) + "\n")
     write_safetensors(directory, published_tensors(variant), variant.shards)
     if variant.tokenizer:
-        tiny_tokenizer.write(directory, (HERE.parent / "templates" / "chat_template-small.jinja").read_text(encoding="utf-8"))
+        tiny_tokenizer.write(directory, (HERE.parent / "templates" / f"chat_template-{variant.tokenizer}.jinja").read_text(encoding="utf-8"))
     report = golden_outputs.write_golden(directory, variant)
     if variant.name in media_outputs.CHECKPOINTS:
         report += "; media: " + media_outputs.write(directory)

@@ -110,6 +110,7 @@ def clips(folder):
     video = ["-framerate", 10, "-i", frames]
     ffmpeg(*video, *sound, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", 20, "-c:a", "aac", "-b:a", "32k", "-shortest", folder / "clip.mp4")
     ffmpeg(*video, "-c:v", "libvpx-vp9", "-b:v", "60k", "-threads", 1, folder / "clip.webm")
+    ffmpeg(*video, "-frames:v", 6, "-c:v", "ffv1", "-pix_fmt", "bgr0", folder / "lossless.mkv")
     ffmpeg(*video, "-frames:v", 5, "-c:v", "mjpeg", "-q:v", 6, folder / "clip.avi")
     for i in range(12):
         pathlib.Path(str(frames) % i).unlink()

@@ -41,6 +41,50 @@ def features(model, patches, positions, name, out):
     out[f"{name}.projected"] = kept["projected"].reshape(-1, kept["projected"].shape[-1])
 
 
+def hear(model, sound, mask, name, out):
+    """The outputs of the audio encoder for one sound [1, frames, width]; mask says which frames are real."""
+    kept = {}
+    hook = model.model.embed_audio.register_forward_hook(lambda _m, args, kwargs, result: kept.update(
+        tower=args[0] if args else kwargs["inputs_embeds"], projected=result), with_kwargs=True)
+    result = model.model.get_audio_features(sound, mask)
+    hook.remove()
+    valid = result.attention_mask if result.attention_mask is not None else mask
+    out[f"{name}.mel"] = sound[mask]
+    out[f"{name}.tower"] = kept["tower"].reshape(1, -1, kept["tower"].shape[-1])[valid]
+    out[f"{name}.projected"] = kept["projected"].reshape(1, -1, kept["projected"].shape[-1])[valid]
+
+
+def stacked(images):
+    """Patches and positions of images as one padded batch."""
+    longest = max(len(patches) for patches, _ in images)
+    pad = torch.nn.functional.pad
+    return (torch.stack([pad(p, (0, 0, 0, longest - len(p))) for p, _ in images]),
+            torch.stack([pad(p, (0, 0, 0, longest - len(p)), value=-1) for _, p in images]))
+
+
+def look(model, ids, kinds, images, frames, sound, sound_mask, out):
+    """One pass over a prompt: kinds are the token types 0 text, 1 image, 2 video, 3 audio; frames are those of one video."""
+    inputs = {}
+    if images:
+        inputs["pixel_values"], inputs["image_position_ids"] = stacked(images)
+    if frames:
+        inputs["pixel_values_videos"], inputs["video_position_ids"] = stacked(frames)
+        inputs["num_frames_per_video"] = torch.tensor([len(frames)])
+    if sound is not None:
+        inputs.update(input_features=sound, input_features_mask=sound_mask)
+    decoder, hooks = golden_outputs.decoder(model), []
+    for i, layer in enumerate(decoder.layers):
+        if i == 0:
+            hooks.append(layer.register_forward_pre_hook(lambda _m, args, kwargs: out.update(
+                embedding=(args[0] if args else kwargs["hidden_states"])[0].clone()), with_kwargs=True))
+        hooks.append(layer.register_forward_hook(
+            lambda _m, _a, result, i=i: out.update({f"layer.{i}": (result[0] if isinstance(result, tuple) else result)[0]})))
+    out["logits"] = model(input_ids=torch.tensor([ids]), mm_token_type_ids=torch.tensor([kinds]), use_cache=False,
+                          logits_to_keep=0, **inputs).logits[0]
+    for hook in hooks:
+        hook.remove()
+
+
 @torch.no_grad()
 def write(directory):
     dtype = transformers.AutoConfig.from_pretrained(directory).dtype or torch.float32
@@ -63,23 +107,14 @@ def write(directory):
     sound, sound_mask = None, None
     if config.audio_config is not None:
         if unified:
-            width = config.audio_config.audio_embed_dim
-            sound = torch.randn(1, 5, width, generator=generator)
+            sound = torch.randn(1, 5, config.audio_config.audio_embed_dim, generator=generator)
             sound_mask = torch.ones(1, 5, dtype=torch.bool)
         else:
             # 97 valid frames of 101, as padding in a batch would leave them.
             sound = torch.randn(1, 101, config.audio_config.subsampling_conv_channels[0], generator=generator)
             sound_mask = torch.arange(101)[None] < 97
             sound = sound * sound_mask[..., None]
-        kept = {}
-        hook = model.model.embed_audio.register_forward_hook(lambda _m, args, kwargs, result: kept.update(
-            tower=args[0] if args else kwargs["inputs_embeds"], projected=result), with_kwargs=True)
-        result = model.model.get_audio_features(sound, sound_mask)
-        hook.remove()
-        mask = result.attention_mask if result.attention_mask is not None else sound_mask
-        out["audio.0.mel"] = sound[sound_mask]
-        out["audio.0.tower"] = kept["tower"].reshape(1, -1, kept["tower"].shape[-1])[mask]
-        out["audio.0.projected"] = kept["projected"].reshape(1, -1, kept["projected"].shape[-1])[mask]
+        hear(model, sound, sound_mask, "audio.0", out)
 
     def text(count):
         return golden_outputs.random_prompt(model, generator, count + 1)[1:]
@@ -103,32 +138,14 @@ def write(directory):
     ids += text(5)
     kinds += [0] * 5
 
-    longest = max(len(patches) for patches, _ in images[:2])
-    pixel_values = torch.stack([torch.nn.functional.pad(p, (0, 0, 0, longest - len(p))) for p, _ in images[:2]])
-    image_positions = torch.stack([torch.nn.functional.pad(p, (0, 0, 0, longest - len(p)), value=-1) for _, p in images[:2]])
-    inputs = dict(pixel_values=pixel_values, image_position_ids=image_positions, pixel_values_videos=images[2][0][None],
-                  video_position_ids=images[2][1][None], num_frames_per_video=torch.tensor([1]))
-    if sound is not None:
-        inputs.update(input_features=sound, input_features_mask=sound_mask)
-    decoder, hooks = golden_outputs.decoder(model), []
-    for i, layer in enumerate(decoder.layers):
-        if i == 0:
-            hooks.append(layer.register_forward_pre_hook(lambda _m, args, kwargs: out.update(
-                embedding=(args[0] if args else kwargs["hidden_states"])[0].clone()), with_kwargs=True))
-        hooks.append(layer.register_forward_hook(
-            lambda _m, _a, result, i=i: out.update({f"layer.{i}": (result[0] if isinstance(result, tuple) else result)[0]})))
-    logits = model(input_ids=torch.tensor([ids]), mm_token_type_ids=torch.tensor([kinds]), use_cache=False, logits_to_keep=0,
-                   **inputs).logits[0]
-    for hook in hooks:
-        hook.remove()
-    out["logits"] = logits
+    look(model, ids, kinds, images[:2], images[2:], sound, sound_mask, out)
     out["ids"] = torch.tensor(ids, dtype=torch.int32)
     out["kinds"] = torch.tensor(kinds, dtype=torch.int32)
     for name, value in out.items():
         assert torch.isfinite(value.float()).all(), name
     save_file({n: t.contiguous() for n, t in out.items()}, directory / "media.safetensors", metadata={
         "transformers": version("transformers"), "torch": version("torch"), "arithmetic": "float32", "attention": "eager"})
-    return f"{len(ids)} tokens, logits up to {logits.abs().max():.1f}"
+    return f"{len(ids)} tokens, logits up to {out['logits'].abs().max():.1f}"
 
 
 if __name__ == "__main__":

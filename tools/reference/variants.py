@@ -19,7 +19,7 @@ class Variant:
     shards: int = 1
     gguf: list = field(default_factory=list)   # types of the GGUF files written beside, "f32" | "f16" | "bf16"
     dead_kv: bool = False              # shared layers carry key and value tensors that nothing may read
-    tokenizer: bool = False            # a tokenizer and a chat template
+    tokenizer: str = ""                # a tokenizer and a chat template, "small" or "large"
     greedy_bf16: bool = False          # greedy tokens of the model run in bf16
     prompt_tokens: int = 45
 
@@ -57,6 +57,13 @@ VISION = {"model_type": "gemma4_vision", "hidden_size": 24, "intermediate_size":
 AUDIO = {"model_type": "gemma4_audio", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
          "subsampling_conv_channels": [8, 4], "output_proj_dims": 20}
 # Placeholders lie at the end of the vocabulary of 300; prompts avoid them.
+def media_ids(ids):
+    """Of a checkpoint with the tiny tokenizer."""
+    return {"boi_token_id": ids["<|image>"], "eoi_token_id": ids["<image|>"], "image_token_id": ids["<|image|>"],
+            "audio_token_id": ids["<|audio|>"], "boa_token_id": ids["<|audio>"], "eoa_token_index": ids["<audio|>"],
+            "video_token_id": ids["<|video|>"], "eos_token_id": [ids["<eos>"], ids["<turn|>"], ids["<|tool_response>"]]}
+
+
 MEDIA_IDS = {"boi_token_id": 250, "eoi_token_id": 251, "image_token_id": 252, "audio_token_id": 253,
              "boa_token_id": 254, "eoa_token_index": 255, "video_token_id": 256}
 
@@ -71,10 +78,7 @@ def e2b(tokenizer_ids):
         pad_token_id=ids["<pad>"], eos_token_id=ids["<eos>"], bos_token_id=ids["<bos>"])
     return {"architectures": ["Gemma4ForConditionalGeneration"], "model_type": "gemma4", "text_config": text,
             "vision_config": {**VISION, "use_clipped_linears": True}, "audio_config": AUDIO,
-            "boi_token_id": ids["<|image>"], "eoi_token_id": ids["<image|>"], "image_token_id": ids["<|image|>"],
-            "audio_token_id": ids["<|audio|>"], "boa_token_id": ids["<|audio>"], "eoa_token_index": ids["<audio|>"],
-            "video_token_id": ids["<|video|>"], "eos_token_id": [ids["<eos>"], ids["<turn|>"], ids["<|tool_response>"]],
-            "tie_word_embeddings": True, "initializer_range": 0.02}
+            **media_ids(ids), "tie_word_embeddings": True, "initializer_range": 0.02}
 
 
 def e4b():
@@ -86,15 +90,16 @@ def e4b():
         final_logit_softcapping=20.0, rms_norm_eps=1e-5, rope_parameters=rope(5000.0, 200000.0, 0.5))}
 
 
-def moe_26b():
+def moe_26b(ids):
     """Experts beside the dense MLP, keys as values in the full layers, bidirectional images; nested, no audio."""
     text = gemma4_text(
-        vocab_size=300, hidden_size=48, intermediate_size=40, num_hidden_layers=4, num_attention_heads=4,
+        vocab_size=ids["vocab_size"], hidden_size=48, intermediate_size=40, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=2, num_global_key_value_heads=1, layer_types=[S, F, S, F], attention_k_eq_v=True,
+        pad_token_id=ids["<pad>"], eos_token_id=ids["<eos>"], bos_token_id=ids["<bos>"], max_position_embeddings=1024,
         enable_moe_block=True, num_experts=6, top_k_experts=2, moe_intermediate_size=24,
         use_bidirectional_attention="vision", rope_parameters=rope(10000.0, 1000000.0, 0.25))
     return {"architectures": ["Gemma4ForConditionalGeneration"], "model_type": "gemma4", "text_config": text,
-            "vision_config": {**VISION, "standardize": True}, "audio_config": None, **MEDIA_IDS,
+            "vision_config": {**VISION, "standardize": True}, "audio_config": None, **media_ids(ids),
             "tie_word_embeddings": True, "initializer_range": 0.02}
 
 
@@ -111,10 +116,11 @@ def dense_31b():
             "tie_word_embeddings": True, "initializer_range": 0.02}
 
 
-def unified_12b():
+def unified_12b(ids):
     """The encoder-free form: other model types, embedders instead of towers."""
     text = gemma4_text(
-        "gemma4_unified_text", vocab_size=300, hidden_size=44, intermediate_size=60, num_hidden_layers=5,
+        "gemma4_unified_text", vocab_size=ids["vocab_size"], pad_token_id=ids["<pad>"], eos_token_id=ids["<eos>"],
+        bos_token_id=ids["<bos>"], max_position_embeddings=1024, hidden_size=44, intermediate_size=60, num_hidden_layers=5,
         num_attention_heads=4, num_key_value_heads=2, num_global_key_value_heads=1, layer_types=[S, F, S, S, F],
         attention_k_eq_v=True, use_bidirectional_attention="vision", rope_parameters=rope(10000.0, 1000000.0, 0.25))
     for key in ("enable_moe_block", "num_experts", "top_k_experts", "moe_intermediate_size",
@@ -125,7 +131,7 @@ def unified_12b():
             "vision_config": {"model_type": "gemma4_unified_vision", "patch_size": 4, "pooling_kernel_size": 3,
                               "mm_embed_dim": 44, "mm_posemb_size": 32, "output_proj_dims": 44},
             "audio_config": {"model_type": "gemma4_unified_audio", "audio_embed_dim": 40},
-            **MEDIA_IDS, "tie_word_embeddings": True, "initializer_range": 0.02}
+            **media_ids(ids), "tie_word_embeddings": True, "initializer_range": 0.02}
 
 
 def gemma3_text():
@@ -157,14 +163,14 @@ def gemma3_nested():
 def variants(tokenizer_ids):
     """All of them. Seeds differ, so no two share weights, save the bf16 twins, which are rounded copies."""
     return [
-        Variant("e2b_like", e2b(tokenizer_ids), seed=101, gguf=["f32"], dead_kv=True, tokenizer=True),
+        Variant("e2b_like", e2b(tokenizer_ids), seed=101, gguf=["f32"], dead_kv=True, tokenizer="small"),
         Variant("e2b_like_bf16", e2b(tokenizer_ids), seed=101, torch_dtype="bfloat16", gguf=["bf16"], dead_kv=True,
                 greedy_bf16=True),
         Variant("e4b_like", e4b(), seed=102, shards=3, prompt_tokens=51),
-        Variant("moe_26b_like", moe_26b(), seed=103),
-        Variant("moe_26b_like_bf16", moe_26b(), seed=103, torch_dtype="bfloat16", gguf=["bf16"], greedy_bf16=True),
+        Variant("moe_26b_like", moe_26b(tokenizer_ids), seed=103, tokenizer="large"),
+        Variant("moe_26b_like_bf16", moe_26b(tokenizer_ids), seed=103, torch_dtype="bfloat16", gguf=["bf16"], greedy_bf16=True),
         Variant("dense_31b_like", dense_31b(), seed=104, torch_dtype="float16", gguf=["f16"], prompt_tokens=60),
-        Variant("unified_12b_like", unified_12b(), seed=105, prompt_tokens=43),
+        Variant("unified_12b_like", unified_12b(tokenizer_ids), seed=105, prompt_tokens=43, tokenizer="large"),
         Variant("gemma3_like", gemma3_text(), seed=106, prompt_tokens=41),
         Variant("gemma3_nested_like", gemma3_nested(), seed=107, gguf=["f32"], prompt_tokens=47),
     ]
