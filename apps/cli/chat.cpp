@@ -308,6 +308,7 @@ Command add_chat(CLI::App& program) {
       "26B, 31B), gemma3 (default: the model's own)")
       ->group(kPrompt);
   add_media_options(app, options->media);
+  add_image_mask(app, options->loading);
   add_generation_options(app, options->generation);
   add_session_options(app, options->session);
   add_compute_options(app, options->loading);

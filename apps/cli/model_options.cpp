@@ -26,6 +26,14 @@ void add_compute_options(CLI::App& app, ModelOptions& options) {
       ->group("Machine");
 }
 
+void add_image_mask(CLI::App& app, ModelOptions& options) {
+  add_choice(
+      app, "--image-mask", options.image_mask, {"auto", "causal", "sliding", "all"},
+      "Layers in which the tokens of one picture see one another: auto (default: as the reference has the model), "
+      "causal (none), sliding, all")
+      ->group("Media");
+}
+
 void add_cache_type(CLI::App& app, std::string& cache_type, const std::string& fallback) {
   add_choice(app, "--cache-type", cache_type, {"auto", "f32", "f16", "bf16", "q8_0"},
              "Type of cached keys and values (default: " + fallback + ")")

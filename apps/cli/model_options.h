@@ -17,6 +17,8 @@ namespace carat::cli {
 void add_model_path(CLI::App& app, std::string& path);
 /// Declares --threads and --isa.
 void add_compute_options(CLI::App& app, ModelOptions& options);
+/// Declares --image-mask.
+void add_image_mask(CLI::App& app, ModelOptions& options);
 /// Declares --cache-type; `fallback` says what it is when not given.
 void add_cache_type(CLI::App& app, std::string& cache_type,
                     const std::string& fallback = "auto, f32 for f32 models, else f16");

@@ -203,6 +203,7 @@ Command add_run(CLI::App& program) {
       ->group(kPrompt);
 
   add_media_options(app, options->media);
+  add_image_mask(app, options->loading);
   add_generation_options(app, options->generation);
   constexpr const char* kResult = "Result";
   app.add_flag(

@@ -208,6 +208,7 @@ Command add_trace(CLI::App& program) {
       ->needs(reference);
   app.add_flag("--json", options->json, "Print the result as JSON");
   add_media_options(app, options->media);
+  add_image_mask(app, options->loading);
   add_compute_options(app, options->loading);
   return {&app, [options](Output& output) { return trace(*options, output); }};
 }

@@ -34,6 +34,10 @@ struct ModelOptions {
   /// in the file, shared with other processes and given up under memory pressure; "auto" packs where the model takes at
   /// most four fifths of the memory that is free. The results are the same bit for bit.
   std::string weights = "auto";
+  /// Which layers let the soft tokens of one image see one another in both directions: "causal" (none), "sliding" (the
+  /// sliding-window layers), "all", or "auto" for what the reference does: none for E2B and E4B, sliding for 26B and
+  /// 31B, all for 12B (for which the reference's static-cache path and llama.cpp take sliding).
+  std::string image_mask = "auto";
 };
 
 /// How a session keeps its state.

@@ -33,7 +33,7 @@ Result<std::filesystem::path> projector_beside(const std::filesystem::path& mode
 }  // namespace
 
 Result<const formats::Checkpoint*> Checkpoint::State::encoder_file() const {
-  if (file.format() != formats::Format::gguf) return &file;
+  if (file.format() != formats::Format::gguf && projector.empty()) return &file;
   std::call_once(projector_once_, [&] {
     std::filesystem::path path = projector;
     if (path.empty()) {
@@ -67,6 +67,26 @@ Result<const engine::MediaReader*> Checkpoint::State::media_reader() const {
   });
   if (!reader_status_) return std::unexpected(reader_status_.error());
   return reader_.get();
+}
+
+Result<model::VisionBlocks> resolve_vision_blocks(const Checkpoint::State& checkpoint, const model::Config& config,
+                                                  const std::string& name) {
+  if (name == "causal") return model::VisionBlocks::causal;
+  if (name == "sliding") return model::VisionBlocks::sliding;
+  if (name == "all") return model::VisionBlocks::all;
+  if (name != "auto") {
+    return fail(ErrorCode::invalid_argument,
+                concat("image mask: found \"", name, "\"; expected auto, causal, sliding or all"));
+  }
+  if (checkpoint.file.format() != formats::Format::gguf || config.vision_blocks == model::VisionBlocks::causal) {
+    return config.vision_blocks;
+  }
+  // GGUF metadata of the encoder-free 12B and of the others are alike; the projector file tells them apart. One that is
+  // missing or unreadable is an error only to who shows the model something.
+  const auto file = checkpoint.encoder_file();
+  if (!file) return config.vision_blocks;
+  const auto encoders = model::read_encoder_config(**file);
+  return encoders && encoders->vision_embedder ? model::VisionBlocks::all : config.vision_blocks;
 }
 
 std::shared_ptr<const model::SoftTokens> FeatureStore::find(const std::string& key) {

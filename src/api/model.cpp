@@ -30,12 +30,16 @@ Result<Model> Model::load(const Checkpoint& checkpoint, const ModelOptions& opti
   if (!dispatch) return forward(dispatch);
   state->dispatch = std::move(*dispatch);
   state->pool = std::make_unique<base::ThreadPool>(*threads);
+  auto blocks = resolve_vision_blocks(*checkpoint.state(), *config, options.image_mask);
+  if (!blocks) return forward(blocks);
   auto pack = resolve_packing(checkpoint.state()->file, *config, options.weights);
   if (!pack) return forward(pack);
   auto weights = model::load_weights(checkpoint.state()->file, *config, *state->dispatch.table,
                                      *pack ? state->pool.get() : nullptr, progress);
   if (!weights) return forward(weights);
-  state->transformer = std::make_unique<const model::Transformer>(*config, std::move(*weights));
+  model::Config settled = *config;
+  settled.vision_blocks = *blocks;
+  state->transformer = std::make_unique<const model::Transformer>(std::move(settled), std::move(*weights));
   state->context.emplace(state->dispatch.table, *state->pool);
   const auto& tokenizer = checkpoint.state()->tokenizer();
   auto defaults = engine::read_generation_defaults(checkpoint.state()->file, tokenizer ? &*tokenizer : nullptr);

@@ -95,6 +95,10 @@ Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const 
 /// The context length of a session: what the options name, or the model's maximum.
 Result<std::int64_t> resolve_context_length(const model::Config& config, const SessionOptions& options);
 
+/// Which layers have image blocks: what the option says, or what the reference does with this model.
+Result<model::VisionBlocks> resolve_vision_blocks(const Checkpoint::State& checkpoint, const model::Config& config,
+                                                  const std::string& name);
+
 /// Whether weights are packed: what the option says, or whether four fifths of the free memory hold them.
 Result<bool> resolve_packing(const formats::Checkpoint& file, const model::Config& config, const std::string& name);
 

@@ -40,6 +40,8 @@ AudioTower AudioTower::load(EncoderLoader& loader, const AudioTowerConfig& confi
   out.config_ = config;
   out.eps_ = eps;
   const std::int64_t hidden = config.hidden_size, head_dim = hidden / config.num_attention_heads;
+  // ollama's converter has other names for some tensors, among them "out" for the projection at the input.
+  const bool renamed = loader.gguf() && loader.has("mm.a.fc.weight");
   std::int64_t channels = 1;
   for (int i = 0; i < 2; ++i) {
     const std::int64_t made = config.conv_channels[i];
@@ -55,9 +57,9 @@ AudioTower AudioTower::load(EncoderLoader& loader, const AudioTowerConfig& confi
     out.conv_norm_[i] = loader.vector(at(".norm.weight", ".norm.weight"), made);
     channels = made;
   }
-  out.input_proj_ = loader.matrix(
-      loader.name({"audio_tower.subsample_conv_projection.input_proj_linear.weight", "a.input_projection.weight"}),
-      hidden, config.mel_bins / 4 * channels);
+  out.input_proj_ = loader.matrix(loader.name({"audio_tower.subsample_conv_projection.input_proj_linear.weight",
+                                               renamed ? "a.pre_encode.out.weight" : "a.input_projection.weight"}),
+                                  hidden, config.mel_bins / 4 * channels);
   for (std::int64_t i = 0; i < config.num_hidden_layers && !loader.error(); ++i) {
     const auto at = [&](std::string_view huggingface, std::string_view gguf) {
       return loader.layer_name(kLayers, i, {huggingface, gguf});
@@ -65,14 +67,17 @@ AudioTower AudioTower::load(EncoderLoader& loader, const AudioTowerConfig& confi
     Layer w;
     w.feed_forward1 = load_feed_forward(loader, i, false, hidden);
     w.feed_forward2 = load_feed_forward(loader, i, true, hidden);
-    w.norm_pre_attn = loader.vector(at("norm_pre_attn.weight", "attn_pre_norm.weight"), hidden);
-    w.norm_post_attn = loader.vector(at("norm_post_attn.weight", "attn_post_norm.weight"), hidden);
-    w.norm_out = loader.vector(at("norm_out.weight", "ln2.weight"), hidden);
+    w.norm_pre_attn =
+        loader.vector(at("norm_pre_attn.weight", renamed ? "ln1.weight" : "attn_pre_norm.weight"), hidden);
+    w.norm_post_attn =
+        loader.vector(at("norm_post_attn.weight", renamed ? "ln2.weight" : "attn_post_norm.weight"), hidden);
+    w.norm_out = loader.vector(at("norm_out.weight", renamed ? "layer_pre_norm.weight" : "ln2.weight"), hidden);
     w.q_proj = loader.clipped(at("self_attn.q_proj", "attn_q"), hidden, hidden);
     w.k_proj = loader.clipped(at("self_attn.k_proj", "attn_k"), hidden, hidden);
     w.v_proj = loader.clipped(at("self_attn.v_proj", "attn_v"), hidden, hidden);
     w.post = loader.clipped(at("self_attn.post", "attn_out"), hidden, hidden);
-    w.relative_k_proj = loader.matrix(at("self_attn.relative_k_proj.weight", "attn_k_rel.weight"), hidden, hidden);
+    w.relative_k_proj = loader.matrix(
+        at("self_attn.relative_k_proj.weight", renamed ? "linear_pos.weight" : "attn_k_rel.weight"), hidden, hidden);
     w.query_scale = loader.vector(at("self_attn.per_dim_scale", "per_dim_scale.weight"), head_dim);
     for (float& value : w.query_scale) {
       // A projector file holds softplus(per_dim_scale).
@@ -97,10 +102,12 @@ AudioTower AudioTower::load(EncoderLoader& loader, const AudioTowerConfig& confi
     }
     out.layers_.push_back(std::move(w));
   }
-  out.output_proj_ = loader.matrix(loader.name({"audio_tower.output_proj.weight", "a.pre_encode.out.weight"}),
-                                   config.output_proj_dims, hidden);
+  out.output_proj_ = loader.matrix(
+      loader.name({"audio_tower.output_proj.weight", renamed ? "mm.a.fc.weight" : "a.pre_encode.out.weight"}),
+      config.output_proj_dims, hidden);
   out.output_bias_ =
-      loader.vector(loader.name({"audio_tower.output_proj.bias", "a.pre_encode.out.bias"}), config.output_proj_dims);
+      loader.vector(loader.name({"audio_tower.output_proj.bias", renamed ? "mm.a.fc.bias" : "a.pre_encode.out.bias"}),
+                    config.output_proj_dims);
   return out;
 }
 

@@ -138,6 +138,8 @@ void read_gemma4(Keys& k, const formats::Checkpoint& checkpoint, Config& config,
   const std::int64_t sliding_dim = k.integer("attention.key_length_swa", 2, kMaxWidth, full_dim);
   config.sliding_window = k.integer("attention.sliding_window", 1, kMaxPositions);
   config.hidden_size_per_layer_input = k.integer("embedding_length_per_layer_input", 0, kMaxWidth, 0);
+  // The models without per-layer embeddings see images in both directions; no key says so (spec 2.9).
+  if (config.hidden_size_per_layer_input == 0) config.vision_blocks = VisionBlocks::sliding;
   config.final_logit_softcapping = static_cast<float>(k.number("final_logit_softcapping", 0.0));
   LayerSpec base;
   base.num_experts = k.integer("expert_count", 0, kMaxExperts, 0);

@@ -1,5 +1,11 @@
 #include "model/encoder_config.h"
 
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <tuple>
+
 #include "base/concat.h"
 #include "model/config_reader.h"
 #include "model/json_fields.h"
@@ -130,6 +136,113 @@ Result<EncoderConfig> read_huggingface(const formats::Checkpoint& checkpoint) {
   return out;
 }
 
+// A projector file says little in its metadata that its tensors do not say themselves. llama.cpp's converter and
+// ollama's give most of them the same names.
+Result<EncoderConfig> read_gguf(const formats::Checkpoint& checkpoint) {
+  const std::string file = checkpoint.path().string();
+  std::optional<Error> error;
+  const auto shape = [&](const std::string& name, std::size_t rank) -> std::array<std::int64_t, 4> {
+    std::array<std::int64_t, 4> out = {1, 1, 1, 1};
+    const formats::NamedTensor* found = checkpoint.find(name);
+    const bool good =
+        found != nullptr && found->view.shape.rank() == rank &&
+        std::ranges::all_of(found->view.shape.dims(), [](std::int64_t d) { return d >= 1 && d <= kMaxVocab; });
+    if (good) {
+      std::ranges::copy(found->view.shape.dims(), out.begin());
+    } else if (!error) {
+      error = Error{ErrorCode::bad_file,
+                    concat(file, ": tensor ", name,
+                           found == nullptr ? " is missing" : concat(" has shape ", found->view.shape.text()),
+                           "; expected ", rank, " positive dimensions")};
+    }
+    return out;
+  };
+  const auto layers = [&](std::string_view prefix, std::string_view suffix) {
+    std::int64_t count = 0;
+    while (count < kMaxLayers && checkpoint.find(concat(prefix, count, ".", suffix)) != nullptr) ++count;
+    return count;
+  };
+  const formats::GgufMetadata& metadata = checkpoint.metadata();
+  for (const auto& [key, first, second] : {std::tuple{"clip.vision.projector_type", "gemma4v", "gemma4uv"},
+                                           std::tuple{"clip.audio.projector_type", "gemma4a", "gemma4ua"}}) {
+    const auto type = metadata.text(key);
+    if (!type) return std::unexpected(type.error());
+    if (*type && **type != first && **type != second) {
+      return fail(ErrorCode::unsupported, concat(file, ": ", key, " is ", std::string(**type).substr(0, 60),
+                                                 "; expected ", first, " or ", second));
+    }
+  }
+  EncoderConfig out;
+  std::int64_t pooling = 3;
+  for (const char* key : {"clip.vision.projector.scale_factor", "gemma4.vision.projector.scale_factor"}) {
+    const auto found = metadata.integer(key);
+    if (!found) return std::unexpected(found.error());
+    if (!*found) continue;
+    if (**found < 1 || **found > 64) {
+      return fail(ErrorCode::bad_file, concat(file, ": ", key, " is ", **found, "; expected 1 to 64"));
+    }
+    pooling = **found;
+  }
+  if (checkpoint.find("v.blk.0.ln1.weight") != nullptr) {
+    VisionTowerConfig v;
+    v.hidden_size = shape("v.blk.0.ln1.weight", 1)[0];
+    v.intermediate_size = shape("v.blk.0.ffn_gate.weight", 2)[0];
+    v.num_hidden_layers = layers("v.blk.", "ln1.weight");
+    v.head_dim = shape("v.blk.0.attn_q_norm.weight", 1)[0];
+    v.num_attention_heads = shape("v.blk.0.attn_q.weight", 2)[0] / v.head_dim;
+    v.patch_size = shape("v.patch_embd.weight", 4)[3];
+    v.pooling_kernel_size = pooling;
+    v.position_embedding_size = shape("v.position_embd.weight", 3)[1];
+    v.standardize = checkpoint.find("v.std_bias") != nullptr;
+    if (!error && (v.head_dim % 4 != 0 || v.num_attention_heads < 1 || v.patch_size > 256)) {
+      error =
+          Error{ErrorCode::bad_file, concat(file, ": the vision tower has heads of ", v.head_dim, ", ",
+                                            v.num_attention_heads, " of them, and patches of ", v.patch_size,
+                                            "; expected heads of a multiple of 4, one or more, and patches up to 256")};
+    }
+    out.vision_tower = v;
+  } else if (checkpoint.find("v.patch_norm.1.weight") != nullptr) {
+    VisionEmbedderConfig v;
+    const std::int64_t values = shape("v.patch_norm.1.weight", 1)[0];
+    std::int64_t side = 1;
+    while (3 * side * side < values) ++side;
+    v.pooling_kernel_size = pooling;
+    v.patch_size = side / pooling;
+    v.mm_embed_dim = shape("v.patch_norm.2.weight", 1)[0];
+    v.mm_posemb_size = shape("v.position_embd.weight", 3)[1];
+    if (!error && (3 * side * side != values || v.patch_size * pooling != side)) {
+      error = Error{ErrorCode::bad_file, concat(file, ": v.patch_norm.1.weight has ", values,
+                                                " values; expected 3 for each pixel of a square of whole patches")};
+    }
+    out.vision_embedder = v;
+  }
+  if (checkpoint.find("a.blk.0.ffn_norm.weight") != nullptr) {
+    AudioTowerConfig a;
+    a.hidden_size = shape("a.blk.0.ffn_norm.weight", 1)[0];
+    a.num_hidden_layers = layers("a.blk.", "ffn_norm.weight");
+    const std::int64_t head_dim = shape("a.blk.0.per_dim_scale.weight", 1)[0];
+    a.num_attention_heads = a.hidden_size / head_dim;
+    a.conv_channels[0] = shape("a.conv1d.0.weight", 4)[0];
+    a.conv_channels[1] = shape("a.conv1d.1.weight", 4)[0];
+    a.mel_bins = a.conv_channels[0];
+    a.conv_kernel_size = shape("a.blk.0.conv_dw.weight", 2)[1];
+    const bool renamed = checkpoint.find("mm.a.fc.weight") != nullptr;
+    a.output_proj_dims = shape(renamed ? "mm.a.fc.weight" : "a.pre_encode.out.weight", 2)[0];
+    if (!error &&
+        (a.num_attention_heads * head_dim != a.hidden_size || a.hidden_size % 2 != 0 || a.mel_bins % 4 != 0)) {
+      error = Error{ErrorCode::bad_file, concat(file, ": the audio tower is ", a.hidden_size, " wide with heads of ",
+                                                head_dim, " and ", a.mel_bins,
+                                                " channels; expected whole heads, an even width and "
+                                                "channels divisible by 4")};
+    }
+    out.audio_tower = a;
+  } else if (checkpoint.find("mm.a.input_projection.weight") != nullptr) {
+    out.audio_embedder = AudioEmbedderConfig{shape("mm.a.input_projection.weight", 2)[1]};
+  }
+  if (error) return std::unexpected(*error);
+  return out;
+}
+
 }  // namespace
 
 std::optional<ImageFormat> EncoderConfig::image_format() const {
@@ -149,8 +262,7 @@ std::optional<SoundFormat> EncoderConfig::sound_format() const {
 }
 
 Result<EncoderConfig> read_encoder_config(const formats::Checkpoint& checkpoint) {
-  if (checkpoint.format() == formats::Format::gguf) return EncoderConfig{};
-  return read_huggingface(checkpoint);
+  return checkpoint.format() == formats::Format::gguf ? read_gguf(checkpoint) : read_huggingface(checkpoint);
 }
 
 }  // namespace carat::model

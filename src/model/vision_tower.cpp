@@ -65,6 +65,22 @@ VisionTower VisionTower::load(EncoderLoader& loader, const VisionTowerConfig& co
     w.down_proj = loader.clipped(at("mlp.down_proj", "ffn_down"), hidden, inner);
     out.layers_.push_back(std::move(w));
   }
+  // Some converters pack the bounds of all layers into one tensor, and those of the projector behind them.
+  if (loader.gguf() && loader.has("v.clamp_data")) {
+    const auto bounds = loader.vector("v.clamp_data", (config.num_hidden_layers * 7 + 1) * 4);
+    const float* next = bounds.data();
+    for (Layer& w : out.layers_) {
+      if (bounds.empty()) break;
+      for (ClippedLinear* linear :
+           {&w.q_proj, &w.k_proj, &w.v_proj, &w.o_proj, &w.gate_proj, &w.up_proj, &w.down_proj}) {
+        linear->input_min = next[0];
+        linear->input_max = next[1];
+        linear->output_min = next[2];
+        linear->output_max = next[3];
+        next += 4;
+      }
+    }
+  }
   if (config.standardize) {
     out.std_bias_ = loader.vector(loader.name({"vision_tower.std_bias", "v.std_bias"}), hidden);
     out.std_scale_ = loader.vector(loader.name({"vision_tower.std_scale", "v.std_scale"}), hidden);

@@ -120,6 +120,30 @@ TEST_P(MediaPrompt, TurnsReuseWhatTheyShareAndGiveTheSameBits) {
   EXPECT_EQ(alone->generate(*different, greedy)->ids, answer->ids);
 }
 
+TEST(ImageMask, IsASwitchAndTakesWhatTheReferenceHas) {
+  const fs::path folder = CARAT_TEST_DATA "/golden/unified_12b_like";
+  const auto checkpoint = Checkpoint::open(folder);
+  ASSERT_TRUE(checkpoint);
+  PromptOptions options;
+  options.media.folder = folder;
+  options.media.video_frames = 1;
+  const auto prompt = checkpoint->render(read(folder / "messages.json"), "", options);
+  ASSERT_TRUE(prompt) << prompt.error().message;
+  const tests::TempDir out;
+  for (const char* mask : {"auto", "all", "sliding", "causal"}) {
+    const auto model = Model::load(*checkpoint, {.threads = 2, .isa = "auto", .weights = "auto", .image_mask = mask});
+    ASSERT_TRUE(model) << model.error().message;
+    ASSERT_TRUE(model->trace(*prompt, out.path() / mask));
+  }
+  const auto equal = [&](const char* a, const char* b) {
+    return compare_traces(out.path() / a, out.path() / b, 1e-7)->equal();
+  };
+  EXPECT_TRUE(equal("auto", "all"));
+  EXPECT_FALSE(equal("all", "sliding"));
+  EXPECT_FALSE(equal("sliding", "causal"));
+  EXPECT_FALSE(Model::load(*checkpoint, {.threads = 1, .isa = "auto", .weights = "auto", .image_mask = "both"}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Checkpoints, MediaPrompt, testing::Values("e2b_like", "moe_26b_like", "unified_12b_like"),
                          [](const auto& test) { return std::string(test.param); });
 
@@ -162,6 +186,46 @@ TEST_F(MediaRequests, EveryWayToNameAFileGivesTheSame) {
   ASSERT_EQ(pictures->media.size(), 2U);
   EXPECT_EQ(pictures->media[1].name, "video.0.frame.1");
   EXPECT_EQ(pictures->media[1].seconds, 1);
+}
+
+TEST_F(MediaRequests, AGgufModelFindsTheProjectorBesideIt) {
+  const fs::path golden = CARAT_TEST_DATA "/golden/e2b_like";
+  const std::string messages = R"([{"role":"user","content":[{"type":"image","path":"rgb.png","budget":70}]}])";
+  PromptOptions options;
+  options.media.folder = kData;
+  GenerateOptions greedy;
+  greedy.sampling.temperature = 0;
+  greedy.max_tokens = 5;
+  std::vector<TokenId> answers[3];
+  for (int i = 0; i < 3; ++i) {
+    const auto checkpoint =
+        i == 0   ? Checkpoint::open(golden)
+        : i == 1 ? Checkpoint::open(golden / "model-f32.gguf")
+                 : Checkpoint::open(golden / "model-f32.gguf", golden.parent_path() / "projector/e2b_like-ollama.gguf");
+    ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+    const auto prompt = checkpoint->render(messages, "", options);
+    ASSERT_TRUE(prompt) << prompt.error().message;
+    const auto model = Model::load(*checkpoint, {.threads = 2});
+    ASSERT_TRUE(model);
+    auto session = Session::create(*model);
+    ASSERT_TRUE(session);
+    const auto answer = session->generate(*prompt, greedy);
+    ASSERT_TRUE(answer) << answer.error().message;
+    answers[i] = answer->ids;
+  }
+  EXPECT_EQ(answers[0], answers[1]);
+  EXPECT_EQ(answers[0], answers[2]);
+  // Alone, a GGUF model sees nothing, and several projectors are not guessed among.
+  const tests::TempDir folder;
+  fs::copy_file(golden / "model-f32.gguf", folder.path() / "model-f32.gguf");
+  const auto alone = Checkpoint::open(folder.path() / "model-f32.gguf")->render(messages, "", options);
+  ASSERT_FALSE(alone);
+  EXPECT_NE(alone.error().message.find("--mmproj"), std::string::npos) << alone.error().message;
+  for (const char* name : {"mmproj-a.gguf", "b-mmproj.gguf"})
+    fs::copy_file(golden / "mmproj-f32.gguf", folder.path() / name);
+  const auto two = Checkpoint::open(folder.path() / "model-f32.gguf")->render(messages, "", options);
+  ASSERT_FALSE(two);
+  EXPECT_NE(two.error().message.find("several"), std::string::npos) << two.error().message;
 }
 
 TEST_F(MediaRequests, AVideosSoundStandsAmongItsFramesByTime) {

@@ -123,6 +123,35 @@ TEST_P(Media, EncodersEqualTheReference) {
   }
 }
 
+// The same encoders from projector files, in the names of llama.cpp's converter and of ollama's.
+TEST(Projectors, GiveTheSameAsTheCheckpoint) {
+  const std::pair<const char*, const char*> cases[] = {{"e2b_like", "e2b_like/mmproj-f32.gguf"},
+                                                       {"e2b_like", "projector/e2b_like-ollama.gguf"},
+                                                       {"moe_26b_like", "projector/moe_26b_like.gguf"},
+                                                       {"unified_12b_like", "projector/unified_12b_like.gguf"}};
+  const std::filesystem::path golden = CARAT_TEST_DATA "/golden";
+  for (const auto& [name, file] : cases) {
+    SCOPED_TRACE(file);
+    TinyModel model(golden / name);
+    ASSERT_TRUE(model.ok());
+    const auto projector = formats::open_checkpoint(golden / file);
+    ASSERT_TRUE(projector) << projector.error().message;
+    auto encoder = model::MediaEncoder::load(*projector, model.config().hidden_size, model.context().table());
+    ASSERT_TRUE(encoder) << encoder.error().message;
+    const auto expected = formats::open_safetensors(golden / name / "media.safetensors");
+    ASSERT_TRUE(expected);
+    auto image = encoder->encode_image(model.context(), floats(*expected, "image.1.patches"),
+                                       token_ids(*expected, "image.1.positions"));
+    ASSERT_TRUE(image) << image.error().message;
+    EXPECT_LE(relative_error(image->projected, floats(*expected, "image.1.projected")), kTolerance);
+    EXPECT_EQ(encoder->config().sound_format().has_value(), expected->find("audio.0.mel") != nullptr);
+    if (!encoder->config().sound_format()) continue;
+    auto sound = encoder->encode_sound(model.context(), floats(*expected, "audio.0.mel"));
+    ASSERT_TRUE(sound) << sound.error().message;
+    EXPECT_LE(relative_error(sound->projected, floats(*expected, "audio.0.projected")), kTolerance);
+  }
+}
+
 TEST_P(Media, TheDecoderSeesThemAsTheReferenceDoes) {
   for (const std::string& isa : runnable_tables()) {
     SCOPED_TRACE(isa);

@@ -36,7 +36,9 @@ inline std::vector<GoldenCase> golden_cases() {
       out.push_back({entry.path().filename().string(), entry.path(), golden});
     }
     for (const auto& file : std::filesystem::directory_iterator(entry.path())) {
-      if (file.path().extension() != ".gguf" || file.path().filename().string().find("-of-") != std::string::npos)
+      const std::string file_name = file.path().filename().string();
+      if (file.path().extension() != ".gguf" || file_name.find("-of-") != std::string::npos ||
+          file_name.starts_with("mmproj"))
         continue;
       out.push_back({entry.path().filename().string() + "/" + file.path().filename().string(), file.path(), golden});
     }
