@@ -1,10 +1,8 @@
 #include "cli/media_options.h"
 
 #include <filesystem>
-#include <initializer_list>
 #include <limits>
 #include <system_error>
-#include <utility>
 
 #include "cli/number_text.h"
 #include "cli/option_values.h"
@@ -141,14 +139,16 @@ std::optional<DroppedFile> dropped_file(const std::string& line) {
   if (!path.starts_with('/') || !std::filesystem::is_regular_file(path, code)) return std::nullopt;
   std::string suffix = std::filesystem::path(path).extension();
   for (char& c : suffix) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  const std::pair<const char*, std::initializer_list<const char*>> kinds[] = {
-      {"image", {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}},
-      {"audio", {".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"}},
-      {"video", {".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg"}}};
-  for (const auto& [kind, suffixes] : kinds) {
-    for (const char* known : suffixes) {
-      if (suffix == known) return DroppedFile{kind, path};
-    }
+  struct Known {
+    const char *suffix, *kind;
+  };
+  constexpr Known known[] = {{".png", "image"},  {".jpg", "image"}, {".jpeg", "image"}, {".webp", "image"},
+                             {".gif", "image"},  {".bmp", "image"}, {".wav", "audio"},  {".mp3", "audio"},
+                             {".flac", "audio"}, {".ogg", "audio"}, {".opus", "audio"}, {".m4a", "audio"},
+                             {".aac", "audio"},  {".mp4", "video"}, {".mkv", "video"},  {".webm", "video"},
+                             {".mov", "video"},  {".avi", "video"}, {".mpeg", "video"}, {".mpg", "video"}};
+  for (const Known& each : known) {
+    if (suffix == each.suffix) return DroppedFile{each.kind, path};
   }
   return std::nullopt;
 }
