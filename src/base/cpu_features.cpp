@@ -61,7 +61,6 @@ CpuFeatures detect_cpu_features() {
     found.avx512bw = bit(seven.ebx, 30);
     found.avx512vl = bit(seven.ebx, 31);
     found.avx512_vnni = bit(seven.ecx, 11);
-    found.avx512_vbmi = bit(seven.ecx, 1);
     found.avx512_bf16 = bit(seven_one.eax, 5);
   }
   return found;
@@ -90,7 +89,9 @@ CpuFeatures detect_cpu_features() {
   found.neon = true;  // part of the base architecture
 #if defined(__linux__)
   constexpr unsigned long kAsimdDotProduct = 1UL << 20;  // HWCAP_ASIMDDP
+  constexpr unsigned long kInt8MatrixProduct = 1UL << 13;  // HWCAP2_I8MM
   found.neon_dotprod = (getauxval(AT_HWCAP) & kAsimdDotProduct) != 0;
+  found.neon_i8mm = (getauxval(AT_HWCAP2) & kInt8MatrixProduct) != 0;
 #endif
   return found;
 }

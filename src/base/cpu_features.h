@@ -16,10 +16,10 @@ struct CpuFeatures {
   bool avx512vl = false;
   bool avx512dq = false;
   bool avx512_vnni = false;
-  bool avx512_vbmi = false;
   bool avx512_bf16 = false;
   bool neon = false;
   bool neon_dotprod = false;
+  bool neon_i8mm = false;
 };
 
 /// Asks the processor. Cheap, but not free: keep the answer.

@@ -17,6 +17,9 @@ extern const KernelTable kPortableTable;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Table;
 extern const KernelTable kAvx512Table;
+#elif defined(__aarch64__)
+extern const KernelTable kNeonTable;
+extern const KernelTable kNeonI8mmTable;
 #endif
 
 namespace {
@@ -45,11 +48,13 @@ std::vector<Row> rows() {
                                                {cpu.avx512vl, "avx512vl"},
                                                {cpu.avx512dq, "avx512dq"},
                                                {cpu.avx512_vnni, "avx512_vnni"},
-                                               {cpu.avx512_vbmi, "avx512_vbmi"},
                                                {cpu.avx2, "avx2"},
                                                {cpu.fma, "fma"},
                                                {cpu.f16c, "f16c"}})});
   out.push_back({&kAvx2Table, first_missing({{cpu.avx2, "avx2"}, {cpu.fma, "fma"}, {cpu.f16c, "f16c"}})});
+#elif defined(__aarch64__)
+  out.push_back({&kNeonI8mmTable, first_missing({{cpu.neon_i8mm, "i8mm"}, {cpu.neon_dotprod, "dotprod"}})});
+  out.push_back({&kNeonTable, first_missing({{cpu.neon_dotprod, "dotprod"}})});
 #endif
   static_cast<void>(cpu);
   out.push_back({&kPortableTable, {}});

@@ -12,7 +12,7 @@
 namespace carat::kernels {
 namespace {
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(CARAT_WIDE_VECTORS)  // the latter in tests: the widest vectors on any machine
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX__)
 constexpr int kVectorBytes = 32;

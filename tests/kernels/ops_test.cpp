@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "kernels/abi.h"
 #include "kernels/random_weights.h"
+#include "kernels/wide_table.h"
 
 namespace carat::kernels {
 namespace {
@@ -18,13 +19,16 @@ namespace {
 using test::random_floats;
 using test::RandomMatrix;
 
+std::shared_ptr<const KernelTable> table_called(const std::string& name) {
+  if (name == "wide") return std::make_shared<const KernelTable>(wide_table());
+  auto chosen = select_kernels(name);
+  EXPECT_TRUE(chosen) << chosen.error().message;
+  return chosen->table;
+}
+
 class Ops : public testing::TestWithParam<std::string> {
  protected:
-  Ops() {
-    auto chosen = select_kernels(GetParam());
-    EXPECT_TRUE(chosen) << chosen.error().message;
-    table_ = chosen->table;
-  }
+  Ops() : table_(table_called(GetParam())) {}
   Context context(base::ThreadPool& pool) const { return Context(table_, pool); }
   base::ThreadPool pool_{2};
   std::shared_ptr<const KernelTable> table_;
@@ -35,6 +39,7 @@ std::vector<std::string> runnable() {
   for (const std::string& name : isa_names()) {
     if (name != "auto" && select_kernels(name)) out.push_back(name);
   }
+  out.push_back("wide");  // tests/kernels/wide_table.cpp
   return out;
 }
 
@@ -234,6 +239,27 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
       EXPECT_EQ(single, std::vector<float>(batch.begin() + t * kRows, batch.begin() + (t + 1) * kRows))
           << tensor::info(type).name << " token " << t;
     }
+  }
+}
+
+// Integer products and one order of fused additions: every table with such kernels gives the bits of the others.
+TEST_P(Ops, QuantisedProductsAreTheSameBitsInEveryTable) {
+  const Context c = context(pool_), wide(table_called("wide"), pool_);
+  if (c.table().packed_rows == 0) return;  // decodes to f32
+  for (const tensor::DTypeInfo& type : tensor::registry()) {
+    if (!c.table().takes_quantised[static_cast<std::size_t>(type.dtype)]) continue;
+    const std::int64_t in = 4 * type.block_elements + 1024;
+    constexpr std::int64_t kRows = 21, kTokens = 15;
+    const RandomMatrix w(type.dtype, kRows, in, 11);
+    const auto x = random_floats(kTokens * in, 12);
+    std::vector<float> here(kTokens * kRows), there = here;
+    for (const auto& [from, out] : {std::pair{&c, &here}, std::pair{&wide, &there}}) {
+      const auto matrix = pack(from->table(), w.view);
+      ASSERT_TRUE(matrix);
+      const MatmulTarget target{&*matrix, out->data(), 0};
+      matmul(*from, x.data(), kTokens, {&target, 1});
+    }
+    EXPECT_EQ(here, there) << type.name;
   }
 }
 

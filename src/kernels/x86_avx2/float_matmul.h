@@ -5,8 +5,7 @@
 #include <immintrin.h>
 
 #include "kernels/abi.h"
-#include "kernels/x86_avx2/quantised_matmul.h"
-#include "kernels/x86_avx2/unpack.h"
+#include "kernels/x86_avx2/products.h"
 
 namespace carat::kernels {
 namespace {
@@ -16,24 +15,24 @@ constexpr std::int64_t kRunColumns = 64;
 // How sixteen bytes of each of eight rows become vectors of one column each (lane r is row r).
 struct FloatF32 {
   static constexpr std::int64_t kBytes = 4;
-  [[gnu::always_inline]] static void columns(const __m256i (&t)[4], __m256 (&out)[4]) {
-    for (int i = 0; i < 4; ++i) out[i] = _mm256_castsi256_ps(t[i]);
+  [[gnu::always_inline]] static void columns(const Bits (&t)[4], __m256 (&out)[4]) {
+    for (int i = 0; i < 4; ++i) out[i] = reinterpret_cast<__m256>(t[i]);
   }
 };
 struct FloatBf16 {
   static constexpr std::int64_t kBytes = 2;
-  [[gnu::always_inline]] static void columns(const __m256i (&t)[4], __m256 (&out)[8]) {
+  [[gnu::always_inline]] static void columns(const Bits (&t)[4], __m256 (&out)[8]) {
     for (int i = 0; i < 4; ++i) {
-      out[2 * i] = _mm256_castsi256_ps(_mm256_slli_epi32(t[i], 16));
-      out[2 * i + 1] = _mm256_castsi256_ps(_mm256_and_si256(t[i], _mm256_set1_epi32(static_cast<int>(0xFFFF0000U))));
+      out[2 * i] = reinterpret_cast<__m256>(t[i] << 16);
+      out[2 * i + 1] = reinterpret_cast<__m256>(t[i] & 0xFFFF0000U);
     }
   }
 };
 struct FloatF16 {
   static constexpr std::int64_t kBytes = 2;
-  [[gnu::always_inline]] static void columns(const __m256i (&t)[4], __m256 (&out)[8]) {
+  [[gnu::always_inline]] static void columns(const Bits (&t)[4], __m256 (&out)[8]) {
     for (int i = 0; i < 4; ++i) {
-      const __m256i even = _mm256_and_si256(t[i], _mm256_set1_epi32(0xFFFF)), odd = _mm256_srli_epi32(t[i], 16);
+      const __m256i even = reinterpret_cast<__m256i>(t[i] & 0xFFFFU), odd = reinterpret_cast<__m256i>(t[i] >> 16);
       const __m256i halves = _mm256_permute4x64_epi64(_mm256_packus_epi32(even, odd), 0xD8);
       out[2 * i] = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
       out[2 * i + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
@@ -43,16 +42,16 @@ struct FloatF16 {
 
 // Runs runs of 64 columns side by side, so that their chains hide each other's latency; added to `total` in order.
 template <typename Element, int Runs>
-[[gnu::always_inline]] inline __m256 add_runs(__m256 total, Rows8 row, std::int64_t at, std::int64_t ahead,
-                                              const float* x) {
+[[gnu::always_inline]] inline __m256 add_runs(__m256 total, const std::uint8_t* const (&row)[8], std::int64_t at,
+                                              std::int64_t ahead, const float* x) {
   constexpr int kStep = static_cast<int>(16 / Element::kBytes);
   __m256 acc[Runs];
   for (__m256& a : acc) a = _mm256_setzero_ps();
   for (std::int64_t k = 0; k < kRunColumns; k += kStep) {
     for (int run = 0; run < Runs; ++run) {
       const std::int64_t column = run * kRunColumns + k;
-      __m256i t[4];
-      transpose16(row, at + column * Element::kBytes, t);
+      Bits t[4];
+      Avx2::transpose16(row, at + column * Element::kBytes, t);
       __m256 w[kStep];
       Element::columns(t, w);
       for (int i = 0; i < kStep; ++i) acc[run] = _mm256_fmadd_ps(w[i], _mm256_broadcast_ss(x + column + i), acc[run]);
@@ -93,7 +92,7 @@ template <typename Element>
       __builtin_memcpy(x, tile.x + k, static_cast<std::size_t>(n) * 4);
       total = add_runs<Element, 1>(total, copies, 0, 0, x);
     }
-    store_rows(tile.out + first, total, tile.rows - first);
+    store_rows(tile.out + first, reinterpret_cast<Floats>(total), tile.rows - first);
   }
 }
 
@@ -108,9 +107,9 @@ template <typename Element>
   constexpr std::int64_t kStep = 16 / Element::kBytes;
   for (int group = 0; group < 2; ++group) {
     for (std::int64_t k = 0; k < columns; k += kStep) {
-      __m256i t[4];
+      Bits t[4];
       if (k + kStep <= columns) {
-        transpose16(rows[group].row, (begin + k) * Element::kBytes, t);
+        Avx2::transpose16(rows[group].row, (begin + k) * Element::kBytes, t);
       } else {
         std::uint8_t copy[8][16] = {};
         const std::uint8_t* copies[8];
@@ -119,7 +118,7 @@ template <typename Element>
                            static_cast<std::size_t>((columns - k) * Element::kBytes));
           copies[r] = copy[r];
         }
-        transpose16(copies, 0, t);
+        Avx2::transpose16(copies, 0, t);
       }
       __m256 w[kStep];
       Element::columns(t, w);
@@ -153,8 +152,8 @@ template <int Tokens>
     for (int t = 0; t < Tokens; ++t) {
       for (int group = 0; group < 2; ++group) {
         const std::int64_t rows = tile.rows - 8 * group;
-        const __m256 before = begin + run == 0 ? _mm256_setzero_ps() : load_rows(out[t] + 8 * group, rows);
-        store_rows(out[t] + 8 * group, _mm256_add_ps(before, acc[t][group]), rows);
+        const Floats before = begin + run == 0 ? Floats{} : load_rows(out[t] + 8 * group, rows);
+        store_rows(out[t] + 8 * group, before + reinterpret_cast<Floats>(acc[t][group]), rows);
       }
     }
   }

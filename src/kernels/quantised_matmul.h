@@ -1,0 +1,316 @@
+// Tiles of quantised weights times 8-bit activations, for every instruction set that multiplies small integers.
+// Whatever the number of tokens, one result is one chain of fused multiply-adds:
+//   for every sub-block in order: acc = integer sum * (scale of weights * scale of activations) + acc
+// where the integer sum is exact. So a row of activations gives the same bits alone, in any batch and on any of these
+// instruction sets.
+//
+// What an instruction set adds is a struct `Isa` of static functions over the vectors of vector_rows.h:
+//   kTokens                               tokens multiplied at a time with a panel
+//   transpose16(rows, at, t)              sixteen bytes of each row: lane r of t[i] holds bytes 4i … 4i + 3 of row r
+//   halves(h)                             kLanes half-precision numbers as floats
+//   fifth_bits<Shift>(words)              bits Shift … Shift + 3 of each lane as bytes: 16 where set
+//   look_up(book, codes)                  bytes below 16 replaced by those of a table
+//   multiply_add(a, b, c)                 a * b + c, rounded once; multiply_subtract: c - a * b
+//   operand<Kind>(w)                      weights as the dot product takes them, and zero<Kind>: what that added
+//   add_products<Kind>(sum, w0 … w3, x)   sums of four products per lane: sixteen operands of each row, sixteen x
+//   sub_block<Format, Tokens>(…)          the sums of one sub-block for sixteen rows of a panel
+//   prefetch(p)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/abi.h"
+#include "kernels/quantised_formats.h"
+#include "kernels/vector_rows.h"
+
+namespace carat::kernels {
+namespace {
+
+/// Columns unpacked at a time. A multiple of every unit; the panel of a tile stays in the first cache level.
+constexpr std::int64_t kColumns = 1024;
+/// Columns at a time for one token: few, so that what is not there yet when their scales are read is soon waited for.
+constexpr std::int64_t kTokenColumns = 512;
+/// How many bytes before they are read packed weights are asked for: measured, docs/benchmarks.md. Long units are read
+/// out of order and need more.
+constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040, kLongUnit = 512;
+/// Vectors that hold the rows of a tile.
+constexpr int kGroups = static_cast<int>(kTileRows / kLanes);
+
+template <typename Format>
+constexpr int kSubsPerUnit = Format::kUnit / Format::kSub;
+
+// gcc moves the additions of a chain to its end and keeps every product until then, on the stack. A value that
+// something unknown has touched must be there: each product is added as it comes.
+template <typename V>
+[[gnu::always_inline]] inline void add_now(V& sum) {
+#if defined(__x86_64__) && !defined(CARAT_WIDE_VECTORS)
+  __asm__("" : "+x"(sum));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(sum));
+#else
+  static_cast<void>(sum);
+#endif
+}
+[[gnu::always_inline]] inline Bits four_bytes(const std::int8_t* x) {
+  std::uint32_t v;
+  __builtin_memcpy(&v, x, 4);
+  return v - Bits{};
+}
+
+/// What one token's activations of a sub-block add around the integer sum.
+struct SubActivations {
+  const float *scale, *sum;
+  const float* total;  ///< the sum of the integers, for weights that are not around 0
+};
+template <typename Format>
+[[gnu::always_inline]] inline SubActivations sub_activations(const QuantisedRows& x, std::int64_t at) {
+  return {x.scale + (at >> 5), x.sum + (at >> 5), Format::kSub == 32 ? x.total + (at >> 5) : x.half_total + (at >> 4)};
+}
+template <typename Isa, typename Format>
+[[gnu::always_inline]] inline Floats join(Floats acc, Ints sum, const float* scale, const float* offset,
+                                          const SubActivations& x) {
+  constexpr int kZero = (Format::kZeroLog >= 0 ? 1 << Format::kZeroLog : 0) + Isa::template zero<Format::kIntegers>;
+  Floats value = __builtin_convertvector(sum, Floats);
+  // Whole numbers below 2^24: exact.
+  if constexpr (kZero != 0) value = Isa::multiply_subtract(splat(*x.total), splat(static_cast<float>(kZero)), value);
+  acc = Isa::multiply_add(value, load<Floats>(scale) * splat(*x.scale), acc);
+  if constexpr (Format::kOffset) acc = Isa::multiply_subtract(load<Floats>(offset), splat(*x.sum), acc);
+  return acc;
+}
+
+// The first `count` lanes.
+[[gnu::always_inline]] inline void store_rows(float* out, Floats v, std::int64_t count) {
+  if (count >= kLanes) return store(out, v);
+  for (std::int64_t r = 0; r < count; ++r) out[r] = v[r];
+}
+[[gnu::always_inline]] inline Floats load_rows(const float* in, std::int64_t count) {
+  if (count >= kLanes) return load<Floats>(in);
+  alignas(kVectorBytes) float lanes[kLanes] = {};
+  for (std::int64_t r = 0; r < count; ++r) lanes[r] = in[r];
+  return load<Floats>(lanes);
+}
+
+// Decoding reads every byte once; what comes later is asked for in the order of its bytes: memory likes that best. Past
+// the end of a mapping the request is ignored.
+template <typename Isa, int Lines>
+[[gnu::always_inline]] inline void prefetch_lines(const std::uint8_t* p) {
+  repeat<Lines>([&](auto line) __attribute__((always_inline)) { Isa::prefetch(p + 64 * line); });
+}
+
+// From the weights' bytes to the product in registers. Mapped rows are worked through side by side, while the same
+// share of the next tile is asked for; their scales are read in a pass of their own, whose loads depend on nothing, so
+// that lines the prefetch did not bring (it is dropped where too many are under way) are fetched side by side. Packed
+// rows are one run of bytes. Not inlined, here and below: in one large function the registers would not do.
+template <typename Isa, typename Format, typename Rows>
+[[gnu::noinline]] void one_token(const MatmulTile& tile) {
+  constexpr std::int64_t kAtATime = Rows::kPacked ? Format::kFields.values : kTokenColumns;
+  constexpr std::int64_t kUnitBytes = kLanes * Format::kFields.bytes * Format::kUnit / Format::kFields.values;
+  constexpr bool kSpread = kUnitBytes > kLongUnit;  // a few lines asked for at a time
+  for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
+    const Rows rows(tile, first);
+    const std::uint8_t* next =
+        tile.weights + first * tile.weight_row_bytes +
+        (Rows::kPacked ? (kSpread ? kAheadOfLongUnits : kAhead) : kTileRows * tile.weight_row_bytes);
+    constexpr std::int64_t kSubs = kAtATime / Format::kSub;
+    alignas(kVectorBytes) float scale[kSubs * kLanes], offset[(Format::kOffset ? kSubs : 1) * kLanes];
+    Floats acc{};
+    for (std::int64_t begin = 0; begin < tile.in; begin += kAtATime) {
+      const std::int64_t left = tile.in - begin;
+      const std::int64_t units = (Rows::kPacked || left >= kAtATime ? kAtATime : left) / Format::kUnit;
+      Format::template scales<Isa>(rows, begin / Format::kUnit, units, scale, offset, kLanes);
+      for (std::int64_t u = 0; u < units; ++u) {
+        const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
+        if constexpr (!kSpread) prefetch_lines<Isa, (kUnitBytes + 63) / 64>(next + kUnitBytes * unit);
+        int calls = 0;
+        Ints sums[kSubsPerUnit<Format>] = {};
+        Format::template read<Isa>(
+            rows, unit, [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
+              constexpr Integers kKind = Format::kIntegers;
+              if constexpr (kSpread) prefetch_lines<Isa, kLanes / 4>(next + kUnitBytes * unit + 16 * kLanes * calls++);
+              sums[sub] = Isa::template add_products<kKind>(
+                  sums[sub], Isa::template operand<kKind>(a), Isa::template operand<kKind>(b),
+                  Isa::template operand<kKind>(c), Isa::template operand<kKind>(d),
+                  tile.quantised.q + at + sub * Format::kSub + 4 * step);
+            });
+        for (int sub = 0; sub < kSubsPerUnit<Format>; ++sub) {
+          const std::int64_t j = u * kSubsPerUnit<Format> + sub;
+          acc = join<Isa, Format>(acc, sums[sub], scale + kLanes * j, offset + (Format::kOffset ? kLanes * j : 0),
+                                  sub_activations<Format>(tile.quantised, at + sub * Format::kSub));
+        }
+      }
+    }
+    store_rows(tile.out + first, acc, tile.rows - first);
+  }
+}
+
+/// Sixteen rows' chunk of columns, unpacked: four columns of a row lie together, then the rows, then the next four
+/// columns.
+template <typename Format>
+struct alignas(64) Panel {
+  std::uint8_t w[kColumns / 4][kTileRows][4];
+  float scale[kColumns / Format::kSub][kTileRows], offset[Format::kOffset ? kColumns / Format::kSub : 1][kTileRows];
+
+  template <typename Isa, typename Rows>
+  [[gnu::noinline]] void fill(const Rows* rows, std::int64_t begin, std::int64_t columns) {
+    const std::int64_t first = begin / Format::kUnit, units = columns / Format::kUnit;
+    for (int group = 0; group < kGroups; ++group) {
+      const std::int64_t lane = group * kLanes;
+      Format::template scales<Isa>(rows[group], first, units, &scale[0][lane], &offset[0][lane], kTileRows);
+      for (std::int64_t u = 0; u < units; ++u) {
+        Format::template read<Isa>(rows[group], first + u,
+                                   [&](int sub, int step, Bits a, Bits b, Bits c, Bits d)
+                                       __attribute__((always_inline)) {
+                                         constexpr Integers kKind = Format::kIntegers;
+                                         const std::int64_t k = (u * Format::kUnit + sub * Format::kSub) / 4 + step;
+                                         store(w[k][lane], Isa::template operand<kKind>(a));
+                                         store(w[k + 1][lane], Isa::template operand<kKind>(b));
+                                         store(w[k + 2][lane], Isa::template operand<kKind>(c));
+                                         store(w[k + 3][lane], Isa::template operand<kKind>(d));
+                                       });
+      }
+    }
+  }
+};
+
+/// The bytes that the next panel will be made of, asked for while this one is multiplied: `runs` runs of `bytes` bytes,
+/// `stride` apart, `lines` lines at every sub-block.
+struct NextPanel {
+  const std::uint8_t* at;
+  std::int64_t stride, bytes;
+  int runs, lines;
+  int run = 0;
+  std::int64_t done = 0;
+
+  template <typename Isa>
+  [[gnu::always_inline]] void ask() {
+    for (int i = 0; i < lines && run < runs; ++i) {
+      Isa::prefetch(at + run * stride + done);
+      if ((done += 64) >= bytes) done = 0, ++run;
+    }
+  }
+};
+
+template <typename Isa, typename Format, int Tokens>
+[[gnu::noinline]] void multiply(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
+                                std::int64_t begin, std::int64_t columns, NextPanel& next) {
+  const QuantisedRows& q = tile.quantised;
+  const std::int8_t* x[Tokens];
+  SubActivations a[Tokens];
+  Floats acc[Tokens][kGroups];
+  for (int t = 0; t < Tokens; ++t) {
+    x[t] = q.q + (token + t) * q.padded + begin;
+    a[t] = sub_activations<Format>(q, (token + t) * q.padded + begin);
+    for (int group = 0; group < kGroups; ++group) {
+      const float* before = tile.out + (token + t) * tile.out_stride + kLanes * group;
+      acc[t][group] = begin == 0 ? Floats{} : load_rows(before, tile.rows - kLanes * group);
+    }
+  }
+  for (std::int64_t j = 0; j < columns / Format::kSub; ++j) {
+    next.ask<Isa>();
+    Ints sum[Tokens][kGroups];
+    Isa::template sub_block<Format, Tokens>(panel, j * (Format::kSub / 4), x, j * Format::kSub, sum);
+    const std::int64_t o = Format::kOffset ? j : 0;
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+      const std::int64_t block = Format::kSub == 32 ? j : j >> 1;
+      const SubActivations here{a[t].scale + block, a[t].sum + block, a[t].total + j};
+      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+        acc[t][group] = join<Isa, Format>(acc[t][group], sum[t][group], panel.scale[j] + kLanes * group,
+                                          panel.offset[o] + kLanes * group, here);
+      });
+    });
+  }
+  for (int t = 0; t < Tokens; ++t) {
+    for (int group = 0; group < kGroups; ++group) {
+      store_rows(tile.out + (token + t) * tile.out_stride + kLanes * group, acc[t][group], tile.rows - kLanes * group);
+    }
+  }
+}
+
+// The products of one sub-block in the plainest order: for instruction sets whose dot product takes four bytes of a
+// lane at once. `k` counts groups of four columns of the panel.
+template <typename Isa, typename Format, int Tokens>
+[[gnu::always_inline]] inline void dot_sub_block(const Panel<Format>& panel, std::int64_t k,
+                                                 const std::int8_t* const (&x)[Tokens], std::int64_t at,
+                                                 Ints (&sum)[Tokens][kGroups]) {
+  repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+    repeat<kGroups>([&](auto group) __attribute__((always_inline)) { sum[t][group] = Ints{}; });
+  });
+  repeat<Format::kSub / 4>([&](auto step) __attribute__((always_inline)) {
+    Bits w[kGroups];
+    repeat<kGroups>([&](auto group)
+                        __attribute__((always_inline)) { w[group] = load<Bits>(panel.w[k + step][kLanes * group]); });
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+      const Bits v = four_bytes(x[t] + at + 4 * step);
+      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+        sum[t][group] = Isa::dot(sum[t][group], w[group], v);
+        add_now(sum[t][group]);
+      });
+    });
+  });
+}
+
+// The last few tokens, fewer than Isa::kTokens.
+template <typename Isa, typename Format, int Tokens>
+[[gnu::always_inline]] inline void multiply_rest(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
+                                                 std::int64_t begin, std::int64_t columns, NextPanel& next) {
+  if constexpr (Tokens > 0) {
+    if (tile.tokens - token == Tokens) return multiply<Isa, Format, Tokens>(panel, tile, token, begin, columns, next);
+    multiply_rest<Isa, Format, Tokens - 1>(panel, tile, token, begin, columns, next);
+  }
+}
+
+template <typename Isa, typename Format, typename Rows>
+void tile_of(const MatmulTile& tile) {
+  if (tile.tokens == 1) return one_token<Isa, Format, Rows>(tile);
+  Rows rows[kGroups];
+  for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
+  Panel<Format> panel;
+  for (std::int64_t begin = 0; begin < tile.in; begin += kColumns) {
+    const std::int64_t columns = tile.in - begin < kColumns ? tile.in - begin : kColumns;
+    panel.template fill<Isa>(rows, begin, columns);
+    constexpr int kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
+    const std::int64_t run_bytes = kRows * Format::kFields.bytes * columns / Format::kFields.values;
+    const bool last = begin + columns >= tile.in;
+    NextPanel next{tile.weights + (last ? kTileRows * tile.weight_row_bytes
+                                        : kRows * Format::kFields.bytes * (begin + columns) / Format::kFields.values),
+                   kRows * tile.weight_row_bytes, run_bytes, static_cast<int>(kTileRows / kRows), 0};
+    const std::int64_t subs = columns / Format::kSub * ((tile.tokens + Isa::kTokens - 1) / Isa::kTokens);
+    next.lines = static_cast<int>((next.runs * ((run_bytes + 63) / 64) + subs - 1) / subs);
+    std::int64_t t = 0;
+    for (; t + Isa::kTokens <= tile.tokens; t += Isa::kTokens)
+      multiply<Isa, Format, Isa::kTokens>(panel, tile, t, begin, columns, next);
+    if constexpr (Isa::kTokens > 4) {
+      if (t + 4 <= tile.tokens) multiply<Isa, Format, 4>(panel, tile, t, begin, columns, next), t += 4;
+    }
+    multiply_rest<Isa, Format, 3>(panel, tile, t, begin, columns, next);
+  }
+}
+template <typename Isa, typename Format>
+void quantised_tile(const MatmulTile& tile) {
+  if (tile.packed) return tile_of<Isa, Format, PackedRows<Isa, Format::kFields>>(tile);
+  tile_of<Isa, Format, MappedRows<Isa, Format::kFields>>(tile);
+}
+
+template <typename Isa, typename Format>
+constexpr void add_quantised(KernelTable& table, int type) {
+  table.matmul[type] = quantised_tile<Isa, Format>;
+  table.takes_quantised[type] = true;
+}
+/// Every type of block_fields, by tensor::DType, mapped or packed in groups of kLanes rows.
+template <typename Isa>
+constexpr void add_quantised_types(KernelTable& table) {
+  table.packed_rows = kLanes;
+  add_quantised<Isa, Q4_0>(table, 13);
+  add_quantised<Isa, Q4_1>(table, 14);
+  add_quantised<Isa, Q5_0>(table, 15);
+  add_quantised<Isa, Q5_1>(table, 16);
+  add_quantised<Isa, Q8_0>(table, 17);
+  add_quantised<Isa, Q4K>(table, 20);
+  add_quantised<Isa, Q5K>(table, 21);
+  add_quantised<Isa, Q6K>(table, 22);
+  add_quantised<Isa, Iq4Nl>(table, 23);
+}
+
+}  // namespace
+}  // namespace carat::kernels
