@@ -128,6 +128,8 @@ template <typename Element>
   }
 }
 
+// Accumulators are indexed by constants alone: otherwise gcc keeps them in memory, and storing them takes twice as long
+// as the products.
 template <int Tokens>
 [[gnu::noinline]] void multiply(const FloatPanel& panel, const MatmulTile& tile, std::int64_t token, std::int64_t begin,
                                 std::int64_t columns) {
@@ -140,22 +142,32 @@ template <int Tokens>
   for (std::int64_t run = 0; run < columns; run += kRunColumns) {
     const std::int64_t end = run + kRunColumns < columns ? run + kRunColumns : columns;
     __m256 acc[Tokens][2];
-    for (int t = 0; t < Tokens; ++t) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) { acc[t][0] = acc[t][1] = _mm256_setzero_ps(); });
     for (std::int64_t k = run; k < end; ++k) {
       const __m256 w0 = _mm256_load_ps(panel.w[k]), w1 = _mm256_load_ps(panel.w[k] + 8);
-      for (int t = 0; t < Tokens; ++t) {
+      repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
         const __m256 v = _mm256_broadcast_ss(x[t] + k);
         acc[t][0] = _mm256_fmadd_ps(w0, v, acc[t][0]);
         acc[t][1] = _mm256_fmadd_ps(w1, v, acc[t][1]);
-      }
+      });
     }
-    for (int t = 0; t < Tokens; ++t) {
-      for (int group = 0; group < 2; ++group) {
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+      repeat<2>([&](auto group) __attribute__((always_inline)) {
         const std::int64_t rows = tile.rows - 8 * group;
         const Floats before = begin + run == 0 ? Floats{} : load_rows(out[t] + 8 * group, rows);
         store_rows(out[t] + 8 * group, before + reinterpret_cast<Floats>(acc[t][group]), rows);
-      }
-    }
+      });
+    });
+  }
+}
+
+// The last few tokens, at most Tokens.
+template <int Tokens>
+[[gnu::always_inline]] inline void multiply_rest(const FloatPanel& panel, const MatmulTile& tile, std::int64_t token,
+                                                 std::int64_t begin, std::int64_t columns) {
+  if constexpr (Tokens > 0) {
+    if (tile.tokens - token == Tokens) return multiply<Tokens>(panel, tile, token, begin, columns);
+    multiply_rest<Tokens - 1>(panel, tile, token, begin, columns);
   }
 }
 
@@ -169,8 +181,7 @@ void float_tile_avx2(const MatmulTile& tile) {
     fill<Element>(panel, rows, begin, columns);
     std::int64_t t = 0;
     for (; t + 6 <= tile.tokens; t += 6) multiply<6>(panel, tile, t, begin, columns);
-    for (; t + 2 <= tile.tokens; t += 2) multiply<2>(panel, tile, t, begin, columns);
-    for (; t < tile.tokens; ++t) multiply<1>(panel, tile, t, begin, columns);
+    multiply_rest<5>(panel, tile, t, begin, columns);
   }
 }
 
