@@ -62,6 +62,7 @@ Json answer_json(const Generation& answer, const Checkpoint& checkpoint, double 
                    {"completion_tokens", answer.completion_tokens},
                    {"total_tokens", answer.prompt_tokens + answer.completion_tokens}};
   json["timings"] = {{"load_ms", load_seconds * 1000},
+                     {"media_ms", answer.media_seconds * 1000},
                      {"prompt_ms", answer.prompt_seconds * 1000},
                      {"decode_ms", answer.decode_seconds * 1000},
                      {"prompt_per_second", prompt_rate(answer)},
@@ -83,7 +84,9 @@ std::string finish_text(const Generation& answer, const GenerateOptions& options
 
 std::vector<std::string> answer_statistics(const Generation& answer, const GenerateOptions& options,
                                            double load_seconds, std::int64_t context_length) {
-  std::string times = "loaded in " + duration_text(load_seconds) + "; prompt " + plural(answer.prompt_tokens, "token");
+  std::string times = "loaded in " + duration_text(load_seconds);
+  if (answer.media_seconds > 0) times += "; media encoded in " + duration_text(answer.media_seconds);
+  times += "; prompt " + plural(answer.prompt_tokens, "token");
   if (answer.completion_tokens == 0) times += ", not finished,";
   if (answer.reused_tokens > 0) times += " (" + grouped(answer.reused_tokens) + " reused)";
   times += " in " + duration_text(answer.prompt_seconds);

@@ -50,7 +50,7 @@ void add_media_options(CLI::App& app, MediaArguments& arguments) {
            throw CLI::ValidationError("--image-budget", "\"" + text + "\" is none of 70, 140, 280, 560, 1120, auto");
          },
          "Most tokens of a picture: 70, 140, 280, 560, 1120, or auto for the fewest that keep its resolution (default: "
-         "280)")
+         "the model's own, 280 as released)")
       ->type_name("N")
       ->group(kGroup);
   app.add_option_function<std::string>(

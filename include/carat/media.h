@@ -24,7 +24,9 @@ namespace carat {
 /// How media become soft tokens, and the limits of what is read. A content part's own "budget" beats image_budget and
 /// frame_budget.
 struct MediaOptions {
-  std::int64_t image_budget = 280;  ///< most soft tokens of an image: 70, 140, 280, 560, 1120; 0 = by its resolution
+  /// Most soft tokens of an image: 70, 140, 280, 560, 1120; 0 = by its resolution. Empty: what the checkpoint's
+  /// processor_config.json says, 280 where it says nothing.
+  std::optional<std::int64_t> image_budget;
   std::int64_t frame_budget = 70;   ///< the same for each frame of a video
   bool white_background = false;    ///< compose transparent pictures over white instead of dropping their alpha
   std::int64_t video_frames = 32;   ///< frames of a video, evenly spread; a shorter clip gives all it has

@@ -211,7 +211,7 @@ Result<Generation> Session::generate(const RenderedPrompt& rendered, const Gener
     return id;
   };
 
-  const auto start = Clock::now();
+  auto start = Clock::now();
   // What stands for media: rows that live until the prompt is read.
   std::vector<std::shared_ptr<const model::SoftTokens>> features;
   std::vector<engine::SoftRun> soft;
@@ -240,6 +240,8 @@ Result<Generation> Session::generate(const RenderedPrompt& rendered, const Gener
       if (!larger) return forward(larger);
       sequence = std::move(*larger);
     }
+    result.media_seconds = seconds_since(start);
+    start = Clock::now();
   }
   TokenId token = 0;
   const bool wants_tokens = !options.max_tokens || *options.max_tokens > 0;

@@ -88,7 +88,7 @@ CpuFeatures detect_cpu_features() {
   CpuFeatures found;
   found.neon = true;  // part of the base architecture
 #if defined(__linux__)
-  constexpr unsigned long kAsimdDotProduct = 1UL << 20;  // HWCAP_ASIMDDP
+  constexpr unsigned long kAsimdDotProduct = 1UL << 20;    // HWCAP_ASIMDDP
   constexpr unsigned long kInt8MatrixProduct = 1UL << 13;  // HWCAP2_I8MM
   found.neon_dotprod = (getauxval(AT_HWCAP) & kAsimdDotProduct) != 0;
   found.neon_i8mm = (getauxval(AT_HWCAP2) & kInt8MatrixProduct) != 0;

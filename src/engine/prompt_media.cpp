@@ -30,7 +30,7 @@ const Json& at(const Json& object, const char* key) {
   return found == object.end() ? none : *found;
 }
 
-Result<void> check_budget(std::int64_t budget, std::string_view what) {
+Result<void> check_budget(std::int64_t budget, const std::string& what) {
   if (budget == 0 || std::ranges::find(media::kImageBudgets, budget) != std::end(media::kImageBudgets)) return {};
   return fail(ErrorCode::invalid_argument,
               concat(what, ": found ", budget, "; expected 70, 140, 280, 560, 1120 or auto"));
@@ -307,7 +307,11 @@ struct Writer {
 
 Result<std::vector<PlacedMedium>> MediaReader::expand(text::Prompt& prompt, const text::Tokenizer& tokenizer,
                                                       const MediaOptions& options) const {
-  if (auto good = check_budget(options.image_budget, "image budget"); !good) return forward(good);
+  const std::int64_t image_budget = options.image_budget.value_or(config_.image_budget);
+  if (auto good = check_budget(
+          image_budget, options.image_budget ? "image budget" : concat(origin_, ": image_processor.max_soft_tokens"));
+      !good)
+    return forward(good);
   if (auto good = check_budget(options.frame_budget, "frame budget"); !good) return forward(good);
   if (options.video_frames < 1) {
     return fail(ErrorCode::invalid_argument,
@@ -327,7 +331,7 @@ Result<std::vector<PlacedMedium>> MediaReader::expand(text::Prompt& prompt, cons
     }
     const Json& part = *segment.medium;
     const bool image = segment.text == "<|image|>", sound = segment.text == "<|audio|>";
-    auto budget = budget_of(part, image ? options.image_budget : options.frame_budget);
+    auto budget = budget_of(part, image ? image_budget : options.frame_budget);
     if (!budget) return forward(budget);
     // A video may be a list of picture files, frames a second apart.
     const Json& list = at(part, "video");

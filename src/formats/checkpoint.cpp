@@ -35,6 +35,7 @@ const Json& Checkpoint::config() const { return state_->config; }
 const Json& Checkpoint::generation_config() const { return state_->generation_config; }
 std::string_view Checkpoint::tokenizer_json() const { return state_->tokenizer_json; }
 const Json& Checkpoint::tokenizer_config() const { return state_->tokenizer_config; }
+const Json& Checkpoint::processor_config() const { return state_->processor_config; }
 const GgufMetadata& Checkpoint::metadata() const { return state_->metadata; }
 const std::optional<std::string>& Checkpoint::chat_template() const { return state_->chat_template; }
 

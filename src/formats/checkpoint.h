@@ -80,11 +80,12 @@ class Checkpoint {
   void release(const tensor::TensorView& tensor) const;
 
   // Hugging Face directories: parsed config.json and generation_config.json (null Json when absent), the raw text of
-  // tokenizer.json and tokenizer_config.json (empty when absent).
+  // tokenizer.json, and parsed tokenizer_config.json and processor_config.json (empty when absent).
   const Json& config() const;
   const Json& generation_config() const;
   std::string_view tokenizer_json() const;
   const Json& tokenizer_config() const;
+  const Json& processor_config() const;
 
   // GGUF files: the metadata of the first (or only) split.
   const GgufMetadata& metadata() const;

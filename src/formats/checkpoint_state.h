@@ -20,7 +20,7 @@ struct Checkpoint::State {
   std::vector<base::MappedFile> files;
   std::vector<std::unique_ptr<std::byte[]>> copies;  ///< tensors that stood at odd addresses in their file
   std::vector<NamedTensor> tensors;                  ///< sorted by name
-  Json config, generation_config, tokenizer_config;
+  Json config, generation_config, tokenizer_config, processor_config;
   std::string_view tokenizer_json;
   GgufMetadata metadata;
   std::optional<std::string> chat_template;

@@ -52,6 +52,7 @@ class DirectoryReader {
     if (auto read = read_json("config.json", state_->config); !read) return forward(read);
     if (auto read = read_json("generation_config.json", state_->generation_config); !read) return forward(read);
     if (auto read = read_json("tokenizer_config.json", state_->tokenizer_config); !read) return forward(read);
+    if (auto read = read_json("processor_config.json", state_->processor_config); !read) return forward(read);
     if (has("tokenizer.json")) {
       auto text = read_text("tokenizer.json");
       if (!text) return forward(text);

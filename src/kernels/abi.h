@@ -12,13 +12,18 @@ inline constexpr int kMatmulTypes = 26;
 /// Quantised activations are padded with zeros to a multiple of this; one pass of the integer kernels covers as many.
 inline constexpr std::int64_t kActivationGroup = 512;
 
-/// A block of a quantised type as kernels read it: some 16-bit numbers and a run of 32-bit words, offsets in bytes.
+/// A block of a type as kernels read it: some 16-bit numbers and a run of 32-bit words, offsets in bytes.
 struct BlockFields {
   int values = 0, bytes = 0, halves_at = 0, halves = 0, words_at = 0, words = 0;
 };
 /// By tensor::DType; no bytes where a type cannot be packed.
 constexpr BlockFields block_fields(int type) {
   switch (type) {
+    case 0:  // f32
+      return {.values = 1, .bytes = 4, .halves_at = 0, .halves = 0, .words_at = 0, .words = 1};
+    case 1:  // f16, bf16: two columns in a word
+    case 2:
+      return {.values = 2, .bytes = 4, .halves_at = 0, .halves = 0, .words_at = 0, .words = 1};
     case 13:  // q4_0: scale, nibbles
     case 23:  // iq4_nl
       return {.values = 32, .bytes = 18, .halves_at = 0, .halves = 1, .words_at = 2, .words = 4};
@@ -50,6 +55,14 @@ struct QuantisedRows {
   const float* total = nullptr;       ///< [T][padded / 32] sum of the block's q
   const float* half_total = nullptr;  ///< [T][padded / 16] the same over halves of blocks
   std::int64_t padded = 0;
+
+  /// The same rows from one of them on.
+  constexpr QuantisedRows from(std::int64_t row) const {
+    if (q == nullptr) return *this;
+    const std::int64_t blocks = row * padded / 32;
+    return {q + row * padded, scale + blocks,          sum + blocks, half_sum + 2 * blocks,
+            total + blocks,   half_total + 2 * blocks, padded};
+  }
 };
 
 /// A tile of a matmul: out[t * out_stride + r] = sum_i weights[r][i] * x[t][i] for r < rows, t < tokens.
@@ -59,7 +72,7 @@ struct MatmulTile {
   const std::uint8_t* weights = nullptr;
   std::int64_t weight_row_bytes = 0;
   bool packed = false;
-  std::int64_t rows = 0;  ///< at most kTileRows
+  std::int64_t rows = 0;  ///< at most KernelTable::tile_rows
   std::int64_t in = 0;
   const float* x = nullptr;  ///< [T][in], for kernels that take f32 activations
   QuantisedRows quantised;   ///< for kernels that take 8-bit activations
@@ -67,7 +80,6 @@ struct MatmulTile {
   float* out = nullptr;
   std::int64_t out_stride = 0;
 };
-inline constexpr std::int64_t kTileRows = 16;
 
 /// Positions whose keys and values lie together, a block. In the order in which they are read, strips of kStrip lanes:
 /// keys [kKeyBlock / kStrip][head_dim][kStrip positions], values [head_dim / kStrip][kKeyBlock][kStrip dimensions], the
@@ -100,7 +112,9 @@ struct KernelTable {
   /// and takes the f32 kernel.
   void (*matmul[kMatmulTypes])(const MatmulTile&) = {};
   bool takes_quantised[kMatmulTypes] = {};
-  /// Rows in a group of packed weights, a divisor of kTileRows; 0 for a table that reads none. Kernels that take 8-bit
+  /// The most rows of a MatmulTile.
+  std::int64_t tile_rows = 16;
+  /// Rows in a group of packed weights, a divisor of tile_rows; 0 for a table that reads none. Kernels that take 8-bit
   /// activations read the types that block_fields knows either way.
   std::int64_t packed_rows = 0;
 

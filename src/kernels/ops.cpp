@@ -39,20 +39,20 @@ namespace {
 // Elementwise work below this many values is not worth waking other threads for.
 constexpr std::int64_t kSerialElements = 1 << 15;
 
-/// The rows of all targets in tiles of kTileRows, counted through.
+/// The rows of all targets in tiles of `tile_rows`, counted through.
 struct Tiles {
   std::span<const MatmulTarget> targets;
-  std::int64_t count = 0;
-  explicit Tiles(std::span<const MatmulTarget> t) : targets(t) {
+  std::int64_t tile_rows, count = 0;
+  Tiles(std::span<const MatmulTarget> t, std::int64_t rows) : targets(t), tile_rows(rows) {
     for (const MatmulTarget& target : targets) count += tiles_of(target);
   }
-  static std::int64_t tiles_of(const MatmulTarget& target) {
-    return (target.weight->out_features() + kTileRows - 1) / kTileRows;
+  std::int64_t tiles_of(const MatmulTarget& target) const {
+    return (target.weight->out_features() + tile_rows - 1) / tile_rows;
   }
   std::pair<const MatmulTarget*, std::int64_t> at(std::int64_t index) const {
     const MatmulTarget* target = targets.data();
     while (index >= tiles_of(*target)) index -= tiles_of(*target++);
-    return {target, index * kTileRows};
+    return {target, index * tile_rows};
   }
 };
 
@@ -86,7 +86,7 @@ void quantise(const Context& context, const float* x, std::int64_t tokens, std::
 void decoded_tile(const Context& context, const tensor::TensorView& weight, std::int64_t row, MatmulTile tile,
                   int thread) {
   std::vector<float>& rows = context.scratch().per_thread[static_cast<std::size_t>(thread)];
-  const auto needed = static_cast<std::size_t>(kTileRows * tile.in);
+  const auto needed = static_cast<std::size_t>(context.table().tile_rows * tile.in);
   if (rows.size() < needed) rows.resize(needed);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     tensor::decode_row(
@@ -138,43 +138,60 @@ std::size_t cache_type_index(tensor::DType dtype) {
 
 }  // namespace
 
+namespace {
+
+// Tokens whose activations stay in the second cache level while tile after tile of weights is multiplied with them;
+// fewer would have the weights unpacked too often. A multiple of what kernels take at a time.
+std::int64_t tokens_at_a_time(std::int64_t in, bool any_float) {
+  constexpr std::int64_t kBytes = 384 << 10, kLeast = 48, kMultiple = 24;
+  return std::max(kLeast, kBytes / (in * (any_float ? 4 : 1)) / kMultiple * kMultiple);
+}
+
+}  // namespace
+
 void matmul(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets) {
   if (tokens == 0 || targets.empty()) return;
   const KernelTable& table = context.table();
   const std::int64_t in = targets[0].weight->in_features();
-  bool any_quantised = false;
+  bool any_quantised = false, any_float = false;
   for (const MatmulTarget& target : targets) {
     expects(target.weight->in_features() == in, "all targets of a matmul take the same input");
-    any_quantised = any_quantised || table.takes_quantised[static_cast<std::size_t>(target.weight->dtype())];
+    const bool takes_quantised = table.takes_quantised[static_cast<std::size_t>(target.weight->dtype())];
+    any_quantised = any_quantised || takes_quantised;
+    any_float = any_float || !takes_quantised;
   }
   QuantisedRows quantised;
   if (any_quantised) quantise(context, x, tokens, in, quantised);
 
-  const Tiles tiles(targets);
+  const Tiles tiles(targets, table.tile_rows);
+  const std::int64_t block = tokens_at_a_time(in, any_float);
+  const auto one_tile = [&](std::int64_t i, std::int64_t first, int thread) {
+    const auto [target, row] = tiles.at(i);
+    const PackedMatrix::Impl& matrix = target->weight->impl();
+    const tensor::TensorView& weight = matrix.view;
+    MatmulTile tile;
+    tile.weight_row_bytes = weight.row_bytes();
+    tile.packed = matrix.packed != nullptr;
+    tile.weights =
+        reinterpret_cast<const std::uint8_t*>(tile.packed ? matrix.packed : weight.data) + row * tile.weight_row_bytes;
+    tile.rows = std::min(table.tile_rows, weight.shape[0] - row);
+    tile.in = in;
+    tile.x = x + first * in;
+    tile.quantised = quantised.from(first);
+    tile.tokens = std::min(block, tokens - first);
+    tile.out_stride = target->out_stride != 0 ? target->out_stride : weight.shape[0];
+    tile.out = target->out + first * tile.out_stride + row;
+    if (const auto kernel = table.matmul[static_cast<std::size_t>(weight.dtype)])
+      kernel(tile);
+    else
+      decoded_tile(context, weight, row, tile, thread);
+  };
   const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto [target, row] = tiles.at(i);
-      const PackedMatrix::Impl& matrix = target->weight->impl();
-      const tensor::TensorView& weight = matrix.view;
-      MatmulTile tile;
-      tile.weight_row_bytes = weight.row_bytes();
-      tile.packed = matrix.packed != nullptr;
-      tile.weights = reinterpret_cast<const std::uint8_t*>(tile.packed ? matrix.packed : weight.data) +
-                     row * tile.weight_row_bytes;
-      tile.rows = std::min(kTileRows, weight.shape[0] - row);
-      tile.in = in;
-      tile.x = x;
-      tile.quantised = quantised;
-      tile.tokens = tokens;
-      tile.out = target->out + row;
-      tile.out_stride = target->out_stride != 0 ? target->out_stride : weight.shape[0];
-      if (const auto kernel = table.matmul[static_cast<std::size_t>(weight.dtype)])
-        kernel(tile);
-      else
-        decoded_tile(context, weight, row, tile, thread);
+    for (std::int64_t first = 0; first < tokens; first += block) {
+      for (std::int64_t i = begin; i < end; ++i) one_tile(i, first, thread);
     }
   };
-  if (tiles.count * kTileRows * in * tokens < kSerialElements) return body(0, tiles.count, 0);
+  if (tiles.count * table.tile_rows * in * tokens < kSerialElements) return body(0, tiles.count, 0);
   const std::int64_t pieces = 8 * context.pool().threads();
   // By reference: a copy of the closure would be allocated at every call.
   context.pool().parallel_for(tiles.count, std::max<std::int64_t>(1, tiles.count / pieces), std::ref(body));

@@ -59,8 +59,11 @@ Result<PackedMatrix> pack(const KernelTable& table, const tensor::TensorView& we
   out.impl_->view = weight;
   const auto type = static_cast<std::size_t>(weight.dtype);
   const BlockFields fields = block_fields(static_cast<int>(type));
-  if (packing == nullptr || table.packed_rows == 0 || !table.takes_quantised[type] || fields.bytes == 0) return out;
-  const std::int64_t rows = (weight.shape[0] + kTileRows - 1) / kTileRows * kTileRows;
+  if (packing == nullptr || table.packed_rows == 0 || table.matmul[type] == nullptr || fields.bytes == 0 ||
+      weight.shape[1] % fields.values != 0) {
+    return out;
+  }
+  const std::int64_t rows = (weight.shape[0] + table.tile_rows - 1) / table.tile_rows * table.tile_rows;
   const std::int64_t bytes = rows * weight.row_bytes(), groups = rows / table.packed_rows;
   auto memory = packing->memory.allocate(static_cast<std::size_t>(bytes));
   if (!memory) return std::unexpected(memory.error());

@@ -13,8 +13,10 @@
 //   multiply_add(a, b, c)                 a * b + c, rounded once; multiply_subtract: c - a * b
 //   operand<Kind>(w)                      weights as the dot product takes them, and zero<Kind>: what that added
 //   add_products<Kind>(sum, w0 … w3, x)   sums of four products per lane: sixteen operands of each row, sixteen x
-//   sub_block<Format, Tokens>(…)          the sums of one sub-block for sixteen rows of a panel
-//   prefetch(p)
+//   sub_block<Format, Tokens>(…)          adds the products of one sub-block of a panel to `sum`
+//   prefetch(p), prefetch_far(p)          ask for bytes that are needed soon, and for those of a stream
+//   kAhead, kAheadOfLongUnits             how many bytes before they are read packed weights are asked for: measured,
+//                                         docs/benchmarks.md
 #pragma once
 
 #include <cstddef>
@@ -28,14 +30,13 @@ namespace carat::kernels {
 namespace {
 
 /// Columns unpacked at a time. A multiple of every unit; the panel of a tile stays in the first cache level.
-constexpr std::int64_t kColumns = 1024;
+constexpr std::int64_t kColumns = 16384 / kPanelRows;
 /// Columns at a time for one token: few, so that what is not there yet when their scales are read is soon waited for.
 constexpr std::int64_t kTokenColumns = 512;
-/// How many bytes before they are read packed weights are asked for: measured, docs/benchmarks.md. Long units are read
-/// out of order and need more.
-constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040, kLongUnit = 512;
+/// Bytes of a packed unit that is long: read out of order, so that it has to be asked for earlier.
+constexpr std::int64_t kLongUnit = 512;
 /// Vectors that hold the rows of a tile.
-constexpr int kGroups = static_cast<int>(kTileRows / kLanes);
+constexpr int kGroups = static_cast<int>(kPanelRows / kLanes);
 
 template <typename Format>
 constexpr int kSubsPerUnit = Format::kUnit / Format::kSub;
@@ -44,7 +45,11 @@ constexpr int kSubsPerUnit = Format::kUnit / Format::kSub;
 // something unknown has touched must be there: each product is added as it comes.
 template <typename V>
 [[gnu::always_inline]] inline void add_now(V& sum) {
-#if defined(__x86_64__) && !defined(CARAT_WIDE_VECTORS)
+#if defined(CARAT_WIDE_VECTORS)
+  static_cast<void>(sum);
+#elif defined(__AVX512F__)
+  __asm__("" : "+v"(sum));  // any of the 32 registers
+#elif defined(__x86_64__)
   __asm__("" : "+x"(sum));
 #elif defined(__aarch64__)
   __asm__("" : "+w"(sum));
@@ -67,13 +72,14 @@ template <typename Format>
 [[gnu::always_inline]] inline SubActivations sub_activations(const QuantisedRows& x, std::int64_t at) {
   return {x.scale + (at >> 5), x.sum + (at >> 5), Format::kSub == 32 ? x.total + (at >> 5) : x.half_total + (at >> 4)};
 }
-template <typename Isa, typename Format>
+template <typename Format, typename Isa>
+constexpr int kZeroOf = (Format::kZeroLog >= 0 ? 1 << Format::kZeroLog : 0) + Isa::template zero<Format::kIntegers>;
+template <typename Isa, typename Format, int Zero>
 [[gnu::always_inline]] inline Floats join(Floats acc, Ints sum, const float* scale, const float* offset,
                                           const SubActivations& x) {
-  constexpr int kZero = (Format::kZeroLog >= 0 ? 1 << Format::kZeroLog : 0) + Isa::template zero<Format::kIntegers>;
   Floats value = __builtin_convertvector(sum, Floats);
   // Whole numbers below 2^24: exact.
-  if constexpr (kZero != 0) value = Isa::multiply_subtract(splat(*x.total), splat(static_cast<float>(kZero)), value);
+  if constexpr (Zero != 0) value = Isa::multiply_subtract(splat(*x.total), splat(static_cast<float>(Zero)), value);
   acc = Isa::multiply_add(value, load<Floats>(scale) * splat(*x.scale), acc);
   if constexpr (Format::kOffset) acc = Isa::multiply_subtract(load<Floats>(offset), splat(*x.sum), acc);
   return acc;
@@ -95,7 +101,7 @@ template <typename Isa, typename Format>
 // the end of a mapping the request is ignored.
 template <typename Isa, int Lines>
 [[gnu::always_inline]] inline void prefetch_lines(const std::uint8_t* p) {
-  repeat<Lines>([&](auto line) __attribute__((always_inline)) { Isa::prefetch(p + 64 * line); });
+  repeat<Lines>([&](auto line) __attribute__((always_inline)) { Isa::prefetch_far(p + 64 * line); });
 }
 
 // From the weights' bytes to the product in registers. Mapped rows are worked through side by side, while the same
@@ -111,7 +117,7 @@ template <typename Isa, typename Format, typename Rows>
     const Rows rows(tile, first);
     const std::uint8_t* next =
         tile.weights + first * tile.weight_row_bytes +
-        (Rows::kPacked ? (kSpread ? kAheadOfLongUnits : kAhead) : kTileRows * tile.weight_row_bytes);
+        (Rows::kPacked ? (kSpread ? Isa::kAheadOfLongUnits : Isa::kAhead) : kPanelRows * tile.weight_row_bytes);
     constexpr std::int64_t kSubs = kAtATime / Format::kSub;
     alignas(kVectorBytes) float scale[kSubs * kLanes], offset[(Format::kOffset ? kSubs : 1) * kLanes];
     Floats acc{};
@@ -135,8 +141,9 @@ template <typename Isa, typename Format, typename Rows>
             });
         for (int sub = 0; sub < kSubsPerUnit<Format>; ++sub) {
           const std::int64_t j = u * kSubsPerUnit<Format> + sub;
-          acc = join<Isa, Format>(acc, sums[sub], scale + kLanes * j, offset + (Format::kOffset ? kLanes * j : 0),
-                                  sub_activations<Format>(tile.quantised, at + sub * Format::kSub));
+          acc = join<Isa, Format, kZeroOf<Format, Isa>>(
+              acc, sums[sub], scale + kLanes * j, offset + (Format::kOffset ? kLanes * j : 0),
+              sub_activations<Format>(tile.quantised, at + sub * Format::kSub));
         }
       }
     }
@@ -144,19 +151,19 @@ template <typename Isa, typename Format, typename Rows>
   }
 }
 
-/// Sixteen rows' chunk of columns, unpacked: four columns of a row lie together, then the rows, then the next four
+/// kPanelRows rows' chunk of columns, unpacked: four columns of a row lie together, then the rows, then the next four
 /// columns.
 template <typename Format>
 struct alignas(64) Panel {
-  std::uint8_t w[kColumns / 4][kTileRows][4];
-  float scale[kColumns / Format::kSub][kTileRows], offset[Format::kOffset ? kColumns / Format::kSub : 1][kTileRows];
+  std::uint8_t w[kColumns / 4][kPanelRows][4];
+  float scale[kColumns / Format::kSub][kPanelRows], offset[Format::kOffset ? kColumns / Format::kSub : 1][kPanelRows];
 
   template <typename Isa, typename Rows>
   [[gnu::noinline]] void fill(const Rows* rows, std::int64_t begin, std::int64_t columns) {
     const std::int64_t first = begin / Format::kUnit, units = columns / Format::kUnit;
     for (int group = 0; group < kGroups; ++group) {
       const std::int64_t lane = group * kLanes;
-      Format::template scales<Isa>(rows[group], first, units, &scale[0][lane], &offset[0][lane], kTileRows);
+      Format::template scales<Isa>(rows[group], first, units, &scale[0][lane], &offset[0][lane], kPanelRows);
       for (std::int64_t u = 0; u < units; ++u) {
         Format::template read<Isa>(rows[group], first + u,
                                    [&](int sub, int step, Bits a, Bits b, Bits c, Bits d)
@@ -206,17 +213,33 @@ template <typename Isa, typename Format, int Tokens>
       acc[t][group] = begin == 0 ? Floats{} : load_rows(before, tile.rows - kLanes * group);
     }
   }
+  // What the sums start from: the weights' zero times what it is multiplied with, for all lanes the same. (Rows of
+  // activations are padded: whole vectors of their totals are there.)
+  constexpr int kZero = kZeroOf<Format, Isa>;
+  alignas(kVectorBytes) std::int32_t start[Tokens][kColumns / Format::kSub];
+  if constexpr (kZero != 0) {
+    for (int t = 0; t < Tokens; ++t) {
+      for (std::int64_t j = 0; j < columns / Format::kSub; j += kLanes)
+        store(start[t] + j, __builtin_convertvector(load<Floats>(a[t].total + j) * static_cast<float>(-kZero), Ints));
+    }
+  }
   for (std::int64_t j = 0; j < columns / Format::kSub; ++j) {
     next.ask<Isa>();
     Ints sum[Tokens][kGroups];
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+        sum[t][group] = Ints{};
+        if constexpr (kZero != 0) sum[t][group] += start[t][j];
+      });
+    });
     Isa::template sub_block<Format, Tokens>(panel, j * (Format::kSub / 4), x, j * Format::kSub, sum);
     const std::int64_t o = Format::kOffset ? j : 0;
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
       const std::int64_t block = Format::kSub == 32 ? j : j >> 1;
-      const SubActivations here{a[t].scale + block, a[t].sum + block, a[t].total + j};
+      const SubActivations here{a[t].scale + block, a[t].sum + block, nullptr};
       repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
-        acc[t][group] = join<Isa, Format>(acc[t][group], sum[t][group], panel.scale[j] + kLanes * group,
-                                          panel.offset[o] + kLanes * group, here);
+        acc[t][group] = join<Isa, Format, 0>(acc[t][group], sum[t][group], panel.scale[j] + kLanes * group,
+                                             panel.offset[o] + kLanes * group, here);
       });
     });
   }
@@ -233,9 +256,6 @@ template <typename Isa, typename Format, int Tokens>
 [[gnu::always_inline]] inline void dot_sub_block(const Panel<Format>& panel, std::int64_t k,
                                                  const std::int8_t* const (&x)[Tokens], std::int64_t at,
                                                  Ints (&sum)[Tokens][kGroups]) {
-  repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-    repeat<kGroups>([&](auto group) __attribute__((always_inline)) { sum[t][group] = Ints{}; });
-  });
   repeat<Format::kSub / 4>([&](auto step) __attribute__((always_inline)) {
     Bits w[kGroups];
     repeat<kGroups>([&](auto group)
@@ -272,9 +292,9 @@ void tile_of(const MatmulTile& tile) {
     constexpr int kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
     const std::int64_t run_bytes = kRows * Format::kFields.bytes * columns / Format::kFields.values;
     const bool last = begin + columns >= tile.in;
-    NextPanel next{tile.weights + (last ? kTileRows * tile.weight_row_bytes
+    NextPanel next{tile.weights + (last ? kPanelRows * tile.weight_row_bytes
                                         : kRows * Format::kFields.bytes * (begin + columns) / Format::kFields.values),
-                   kRows * tile.weight_row_bytes, run_bytes, static_cast<int>(kTileRows / kRows), 0};
+                   kRows * tile.weight_row_bytes, run_bytes, static_cast<int>(kPanelRows / kRows), 0};
     const std::int64_t subs = columns / Format::kSub * ((tile.tokens + Isa::kTokens - 1) / Isa::kTokens);
     next.lines = static_cast<int>((next.runs * ((run_bytes + 63) / 64) + subs - 1) / subs);
     std::int64_t t = 0;

@@ -22,6 +22,9 @@ constexpr int kVectorBytes = 16;
 using Bits = std::uint32_t __attribute__((vector_size(kVectorBytes)));
 using Halves = std::uint16_t __attribute__((vector_size(kVectorBytes / 2)));
 constexpr std::int64_t kLanes = kVectorBytes / 4;
+/// Rows of a tile, and of the panels that matmuls unpack them into: two vectors or more, so that what is loaded of the
+/// activations serves twice.
+constexpr std::int64_t kPanelRows = kLanes < 16 ? 16 : 2 * kLanes;
 // Named sizes: gcc forgets a vector size that depends on a template's parameter.
 template <std::size_t Bytes>
 struct VectorOf;
@@ -702,7 +705,8 @@ void attention_tile(const AttentionTile& a) {
 
 std::int64_t busy_float_rows(std::int64_t rounds, float* sink) {
   constexpr int kChains = 10;
-  Floats sum[kChains] = {};
+  Floats sum[kChains];
+  for (int i = 0; i < kChains; ++i) sum[i] = splat(static_cast<float>(i));  // all different, or one would do
   const Floats factor = splat(0.999F);
   const Floats more = load<Floats>(sink);
   for (std::int64_t i = 0; i < rounds; ++i) {
@@ -724,6 +728,7 @@ constexpr void add_cache_type(KernelTable& table, int type) {
 constexpr KernelTable vector_rows_table(const char* name) {
   KernelTable table;
   table.name = name;
+  table.tile_rows = kPanelRows;
   table.matmul[0] = float_tile<ElementF32>;  // tensor::DType::f32, f16, bf16
   table.matmul[1] = float_tile<ElementF16>;
   table.matmul[2] = float_tile<ElementBf16>;

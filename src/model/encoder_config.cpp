@@ -133,6 +133,12 @@ Result<EncoderConfig> read_huggingface(const formats::Checkpoint& checkpoint) {
   }
   if (!vision) return forward(vision);
   if (!audio) return forward(audio);
+  if (const Json* images = object_at(checkpoint.processor_config(), "image_processor");
+      images != nullptr && images->is_object()) {
+    Fields fields(*images, concat((checkpoint.path() / "processor_config.json").string(), ": image_processor"));
+    out.image_budget = fields.integer("max_soft_tokens", 1, kMaxPositions, out.image_budget);
+    if (fields.error()) return std::unexpected(*fields.error());
+  }
   return out;
 }
 

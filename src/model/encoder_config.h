@@ -61,6 +61,7 @@ struct EncoderConfig {
   std::optional<AudioTowerConfig> audio_tower;
   std::optional<AudioEmbedderConfig> audio_embedder;
   float rms_norm_eps = 1e-6F;
+  std::int64_t image_budget = 280;  ///< soft tokens of a picture where nobody asks for a number: processor_config.json
 
   std::optional<ImageFormat> image_format() const;  ///< nothing for a model that sees no images
   std::optional<SoundFormat> sound_format() const;  ///< nothing for a model that hears no sound

@@ -242,12 +242,13 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
   }
 }
 
-// Integer products and one order of fused additions: every table with such kernels gives the bits of the others.
-TEST_P(Ops, QuantisedProductsAreTheSameBitsInEveryTable) {
+// Integer products and one order of fused additions: every table but the portable one gives the bits of the others.
+TEST_P(Ops, ProductsAreTheSameBitsInEveryTable) {
   const Context c = context(pool_), wide(table_called("wide"), pool_);
   if (c.table().packed_rows == 0) return;  // decodes to f32
   for (const tensor::DTypeInfo& type : tensor::registry()) {
-    if (!c.table().takes_quantised[static_cast<std::size_t>(type.dtype)]) continue;
+    const auto index = static_cast<std::size_t>(type.dtype);
+    if (!c.table().takes_quantised[index] && index > 2) continue;
     const std::int64_t in = 4 * type.block_elements + 1024;
     constexpr std::int64_t kRows = 21, kTokens = 15;
     const RandomMatrix w(type.dtype, kRows, in, 11);

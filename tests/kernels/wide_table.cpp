@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
 
@@ -14,7 +15,9 @@ namespace {
 static_assert(kLanes == 16);
 
 struct Plain {
-  static constexpr int kTokens = 8;
+  static constexpr int kTokens = 6;
+  static constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040;
+  static constexpr int kFloatTokens = 12;
   template <Integers Kind>
   static constexpr int zero = Kind == Integers::signed8 ? 128 : 0;
   template <Integers Kind>
@@ -46,6 +49,7 @@ struct Plain {
   }
   static Floats multiply_subtract(Floats a, Floats b, Floats c) { return multiply_add(Floats{} - a, b, c); }
   static void prefetch(const std::uint8_t*) {}
+  static void prefetch_far(const std::uint8_t*) {}
 
   static Ints dot(Ints sum, Bits w, Bits x) {
     std::uint8_t u[64];
@@ -69,6 +73,9 @@ struct Plain {
 
 constexpr KernelTable make_table() {
   KernelTable table = vector_rows_table("wide");
+  table.matmul[0] = float_matmul_tile<Plain, FloatF32>;
+  table.matmul[1] = float_matmul_tile<Plain, FloatF16>;
+  table.matmul[2] = float_matmul_tile<Plain, FloatBf16>;
   add_quantised_types<Plain>(table);
   return table;
 }

@@ -14,6 +14,8 @@ namespace {
 
 struct Neon {
   static constexpr int kTokens = 4;
+  static constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040;
+  static constexpr int kFloatTokens = 4;
   template <Integers Kind>
   static constexpr int zero = 0;
   template <Integers Kind>
@@ -57,6 +59,7 @@ struct Neon {
                                               reinterpret_cast<float32x4_t>(b)));
   }
   [[gnu::always_inline]] static void prefetch(const std::uint8_t* p) { __builtin_prefetch(p); }
+  [[gnu::always_inline]] static void prefetch_far(const std::uint8_t* p) { prefetch(p); }
 
   [[gnu::always_inline]] static Ints dot(Ints sum, Bits w, Bits x) {
     return reinterpret_cast<Ints>(
@@ -110,8 +113,8 @@ struct Neon {
     repeat<Tokens / 2>([&](auto t) __attribute__((always_inline)) {
       repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
         const int32x4_t low = tile[t][group][0], high = tile[t][group][1];
-        sum[2 * t][group] = reinterpret_cast<Ints>(vuzp1q_s32(low, high));
-        sum[2 * t + 1][group] = reinterpret_cast<Ints>(vuzp2q_s32(low, high));
+        sum[2 * t][group] += reinterpret_cast<Ints>(vuzp1q_s32(low, high));
+        sum[2 * t + 1][group] += reinterpret_cast<Ints>(vuzp2q_s32(low, high));
       });
     });
   }

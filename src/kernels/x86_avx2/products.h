@@ -22,6 +22,8 @@ inline __m256i broadcast32(const void* p) {
 
 struct Avx2 {
   static constexpr int kTokens = 4;
+  static constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040;
+  static constexpr int kFloatTokens = 6;
   template <Integers Kind>
   static constexpr int zero = 0;
   template <Integers Kind>
@@ -72,6 +74,7 @@ struct Avx2 {
   [[gnu::always_inline]] static void prefetch(const std::uint8_t* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
   }
+  [[gnu::always_inline]] static void prefetch_far(const std::uint8_t* p) { prefetch(p); }
 
   // Sums of four products per lane (row): sixteen weights w of each row with sixteen activations at x, onto `sum`.
   template <Integers Kind>
@@ -99,8 +102,8 @@ struct Avx2 {
     return reinterpret_cast<Ints>(out);
   }
 
-  // Integer sums of one sub-block for Tokens tokens and sixteen rows. `k` counts groups of four columns of the panel.
-  // As many products of pairs are added as 16 bits hold: eight of 4-bit weights, four of 5 bits, two of 6.
+  // Products of one sub-block for Tokens tokens and sixteen rows, added to `sums`. `k` counts groups of four columns of
+  // the panel. As many products of pairs are added as 16 bits hold: eight of 4-bit weights, four of 5 bits, two of 6.
   template <typename Format, int Tokens>
   [[gnu::always_inline]] static void sub_block(const Panel<Format>& panel, std::int64_t k,
                                                const std::int8_t* const (&x)[Tokens], std::int64_t at,
@@ -134,7 +137,7 @@ struct Avx2 {
       repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
         repeat<2>([&](auto group) __attribute__((always_inline)) {
           const __m256i s = _mm256_madd_epi16(pairs[t][group], ones);
-          sum[t][group] = run == 0 ? s : _mm256_add_epi32(sum[t][group], s);
+          sum[t][group] = _mm256_add_epi32(run == 0 ? reinterpret_cast<__m256i>(sums[t][group]) : sum[t][group], s);
           add_now(sum[t][group]);
         });
       });

@@ -1,9 +1,9 @@
 // AVX2 with FMA and F16C.
 #include <immintrin.h>
 
+#include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
-#include "kernels/x86_avx2/float_matmul.h"
 #include "kernels/x86_avx2/products.h"
 
 namespace carat::kernels {
@@ -28,9 +28,9 @@ struct Q8 : ElementQ8 {
 
 constexpr KernelTable make_table() {
   KernelTable table = vector_rows_table("avx2");
-  table.matmul[0] = float_tile_avx2<FloatF32>;
-  table.matmul[1] = float_tile_avx2<FloatF16>;
-  table.matmul[2] = float_tile_avx2<FloatBf16>;
+  table.matmul[0] = float_matmul_tile<Avx2, FloatF32>;
+  table.matmul[1] = float_matmul_tile<Avx2, FloatF16>;
+  table.matmul[2] = float_matmul_tile<Avx2, FloatBf16>;
   table.busy_int8 = busy_int8_avx2;
   table.attention[1] = attention_tile<Half>;
   table.attention[2] = attention_tile<Bf16>;

@@ -15,7 +15,9 @@ namespace {
 inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 
 struct Avx512 {
-  static constexpr int kTokens = 8;
+  static constexpr int kTokens = 6;
+  static constexpr std::int64_t kAhead = 4096, kAheadOfLongUnits = 7560;
+  static constexpr int kFloatTokens = 12;
   template <Integers Kind>
   static constexpr int zero = Kind == Integers::signed8 ? 128 : 0;
   template <Integers Kind>
@@ -64,6 +66,10 @@ struct Avx512 {
   }
   [[gnu::always_inline]] static void prefetch(const std::uint8_t* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+  }
+  // The first level takes too few requests at a time to keep memory busy.
+  [[gnu::always_inline]] static void prefetch_far(const std::uint8_t* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
   }
 
   [[gnu::always_inline]] static Ints dot(Ints sum, Bits w, Bits x) {

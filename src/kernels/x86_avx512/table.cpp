@@ -1,6 +1,7 @@
 // AVX-512 with VNNI.
 #include <immintrin.h>
 
+#include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
 #include "kernels/x86_avx512/products.h"
@@ -22,8 +23,9 @@ struct Half {
 
 constexpr KernelTable make_table() {
   KernelTable table = vector_rows_table("avx512");
-  table.matmul[1] = float_tile<Half>;
-  table.matmul[2] = float_tile<Bf16>;
+  table.matmul[0] = float_matmul_tile<Avx512, FloatF32>;
+  table.matmul[1] = float_matmul_tile<Avx512, FloatF16>;
+  table.matmul[2] = float_matmul_tile<Avx512, FloatBf16>;
   table.busy_int8 = busy_int8_avx512;
   table.attention[1] = attention_tile<Half>;
   table.attention[2] = attention_tile<Bf16>;
