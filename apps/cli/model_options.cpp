@@ -21,7 +21,7 @@ void add_compute_options(CLI::App& app, ModelOptions& options) {
              "Kernels to compute with (default: auto, the best this processor has)")
       ->group("Machine");
   add_choice(app, "--weights", options.weights, {"auto", "packed", "mapped"},
-             "Quantised weights rearranged in memory for speed, or used where they lie in the file (default: auto, "
+             "Weights rearranged in memory for speed, or used where they lie in the file (default: auto, "
              "packed where the model takes at most 80 % of the free memory)")
       ->group("Machine");
 }

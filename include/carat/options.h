@@ -30,7 +30,7 @@ using TokenId = std::int32_t;
 struct ModelOptions {
   int threads = 0;  ///< compute threads, the caller counted, up to 1024; 0 = physical cores this process may use
   std::string isa = "auto";  ///< kernels: "auto", or a name `Model::isa_names()` lists; an unsupported one is an error
-  /// "packed": quantised matrices are rearranged in memory for the kernels, the fastest; "mapped": used where they lie
+  /// "packed": matrices are rearranged in memory for the kernels, the fastest; "mapped": used where they lie
   /// in the file, shared with other processes and given up under memory pressure; "auto" packs where the model takes at
   /// most four fifths of the memory that is free. The results are the same bit for bit.
   std::string weights = "auto";

@@ -12,6 +12,7 @@ Result<std::byte*> Arena::allocate(std::size_t bytes) {
   if (chunks_.empty() || chunks_.back().size() - used_ < size) {
     auto chunk = ReservedMemory::reserve(std::max(size, kChunk));
     if (!chunk) return std::unexpected(chunk.error());
+    chunk->prefer_large_pages();
     chunks_.push_back(std::move(*chunk));
     used_ = 0;
   }

@@ -29,6 +29,12 @@ ReservedMemory::~ReservedMemory() {
   if (data_ != nullptr) munmap(data_, size_);
 }
 
+void ReservedMemory::prefer_large_pages() {
+#if defined(MADV_HUGEPAGE)
+  if (data_ != nullptr) madvise(data_, size_, MADV_HUGEPAGE);  // refused where the system has none: then as before
+#endif
+}
+
 void ReservedMemory::release() {
   if (data_ != nullptr) madvise(data_, size_, MADV_DONTNEED);
 }
