@@ -27,7 +27,7 @@ class ReservedMemory {
   std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }
   /// Asks for pages of 2 MB: for memory that is written soon and read in long runs, where looking up a page every 4 KB
-  /// costs a tenth of the speed and prefetches end.
+  /// costs speed (docs/benchmarks.md).
   void prefer_large_pages();
   /// Gives the memory behind all pages back; the contents read as zero again.
   void release();
