@@ -107,7 +107,7 @@ Result<void> Chat::answer(std::string text) {
     log_.drop_last();
     return forward(failed);
   };
-  auto prompt = checkpoint_.render(log_.messages(), "", options_.rendering);
+  auto prompt = render(checkpoint_, log_.messages(), "", options_.rendering);
   if (!prompt) return take_back(prompt);
 
   const InterruptScope interrupt;
@@ -154,9 +154,9 @@ bool Chat::attach(const std::string& kind, const std::string& path) {
   const auto absolute = std::filesystem::absolute(path, code);  // a saved conversation is read from anywhere
   Json part = media_part(kind, code ? path : absolute.string());
   const Json trial = Json::array({{{"role", "user"}, {"content", Json::array({part})}}});
-  auto prompt = checkpoint_.render(trial.dump(), "", options_.rendering);
+  auto prompt = render(checkpoint_, trial.dump(), "", options_.rendering);
   if (!prompt) {
-    print_error(prompt.error().message);
+    if (prompt.error().code != ErrorCode::cancelled) print_error(prompt.error().message);
     return false;
   }
   waiting_.push_back(std::move(part));

@@ -6,6 +6,7 @@
 #include "carat/checkpoint.h"
 #include "cli/command.h"
 #include "cli/input.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/number_text.h"
 #include "cli/table.h"
@@ -22,7 +23,7 @@ Only headers are read, so this is quick for a model of any size. --json always
 lists the tensors.)";
 
 struct InspectOptions {
-  std::string model;
+  std::string model, projector;
   bool tensors = false, json = false;
 };
 
@@ -45,6 +46,28 @@ Json layers_json(const CheckpointSummary& summary) {
   return layers;
 }
 
+Json encoders_json(const CheckpointSummary& summary) {
+  Json encoders = Json::array();
+  for (const EncoderSummary& encoder : summary.encoders) {
+    Json one = {{"medium", encoder.medium}, {"kind", encoder.kind}};
+    if (encoder.num_hidden_layers > 0) {
+      one["num_hidden_layers"] = encoder.num_hidden_layers;
+      one["hidden_size"] = encoder.hidden_size;
+      one["num_attention_heads"] = encoder.num_attention_heads;
+    }
+    if (encoder.medium == "image") {
+      one["token_pixels"] = encoder.token_pixels;
+      one["image_budget"] = encoder.image_budget;
+    } else {
+      if (encoder.mel_bins > 0) one["mel_bins"] = encoder.mel_bins;
+      one["token_ms"] = encoder.token_ms;
+    }
+    one["file"] = encoder.file;
+    encoders.push_back(std::move(one));
+  }
+  return encoders;
+}
+
 Json summary_json(const CheckpointSummary& summary) {
   Json json;
   json["name"] = summary.name;
@@ -62,6 +85,8 @@ Json summary_json(const CheckpointSummary& summary) {
   json["total_parameters"] = summary.total_parameters;
   json["total_bytes"] = summary.total_bytes;
   json["layers"] = layers_json(summary);
+  json["encoders"] = encoders_json(summary);
+  if (!summary.encoder_error.empty()) json["encoder_error"] = summary.encoder_error;
   json["parts"] = Json::array();
   for (const PartSummary& part : summary.parts) {
     json["parts"].push_back({{"part", part.part}, {"parameters", part.parameters}, {"bytes", part.bytes}});
@@ -84,9 +109,29 @@ Json summary_json(const CheckpointSummary& summary) {
   return json;
 }
 
+// "vision tower, 16 layers of 768; 280 tokens an image, 48 x 48 pixels a token"
+std::string encoder_text(const EncoderSummary& encoder) {
+  std::string out = encoder.kind;
+  if (encoder.num_hidden_layers > 0)
+    out += ", " + grouped(encoder.num_hidden_layers) + (encoder.num_hidden_layers == 1 ? " layer of " : " layers of ") +
+           grouped(encoder.hidden_size);
+  if (encoder.medium == "image") {
+    const std::string side = grouped(encoder.token_pixels);
+    return out + "; " + grouped(encoder.image_budget) + " tokens an image unless asked otherwise, " + side + " x " +
+           side + " pixels a token";
+  }
+  if (encoder.mel_bins > 0) out += "; " + grouped(encoder.mel_bins) + " mel bands";
+  return out + "; " + fixed(1000 / encoder.token_ms, 0) + " tokens a second";
+}
+
 std::string overview_text(const CheckpointSummary& summary) {
   std::string out = summary.name.empty() ? "(unnamed)" : one_line(summary.name);
-  out += ": " + one_line(summary.family) + " text model, " + summary.format + "\n\n";
+  std::string takes = "text";
+  for (std::size_t i = 0; i < summary.encoders.size(); ++i) {
+    takes += i + 1 == summary.encoders.size() ? " and " : ", ";
+    takes += summary.encoders[i].medium == "image" ? "images" : "sound";
+  }
+  out += ": " + one_line(summary.family) + " model of " + takes + ", " + summary.format + "\n\n";
   Table table({{"", false}, {"", false}});
   if (summary.released_size) table.add({"configuration", "that of " + *summary.released_size});
   table.add({"parameters", grouped(summary.total_parameters) + " (" + bytes_text(summary.total_bytes) + ")"});
@@ -101,6 +146,10 @@ std::string overview_text(const CheckpointSummary& summary) {
   if (summary.hidden_size_per_layer_input > 0)
     table.add({"per-layer input", grouped(summary.hidden_size_per_layer_input)});
   if (summary.final_logit_softcapping > 0) table.add({"logit softcap", fixed(summary.final_logit_softcapping, 0)});
+  for (const EncoderSummary& encoder : summary.encoders)
+    table.add({encoder.medium == "image" ? "images, video" : "sound", encoder_text(encoder)});
+  if (!summary.encoder_error.empty())
+    table.add({"images, sound", "cannot be told: " + one_line(summary.encoder_error)});
   table.add({"prompt", summary.prompt_template
                            ? *summary.prompt_template + " template"
                            : "no known chat template: use carat run --raw, or --template small|large|gemma3"});
@@ -173,7 +222,7 @@ std::string tensors_text(const CheckpointSummary& summary) {
 }
 
 Result<ExitCode> inspect(const InspectOptions& options, Output& output) {
-  auto checkpoint = Checkpoint::open(options.model);
+  auto checkpoint = Checkpoint::open(options.model, options.projector);
   if (!checkpoint) return forward(checkpoint);
   auto summary = checkpoint->inspect();
   if (!summary) return forward(summary);
@@ -198,6 +247,7 @@ Command add_inspect(CLI::App& program) {
   CLI::App& app = *program.add_subcommand("inspect", "Show what a model is: layers, parameters, memory, prompt format");
   app.footer(kExamples);
   add_model_path(app, options->model);
+  add_projector(app, options->projector);
   app.add_flag("--tensors", options->tensors, "List every tensor with type, shape and bytes");
   app.add_flag("--json", options->json, "Print everything as one JSON document");
   return {&app, [options](Output& output) { return inspect(*options, output); }};

@@ -28,13 +28,17 @@ void add_media_files(CLI::App& app, MediaArguments& arguments, const std::string
   add("--video", "video", "A video to show; may be repeated. Media stand in the order given");
 }
 
+CLI::Option* add_projector(CLI::App& app, std::string& projector) {
+  return app
+      .add_option("--mmproj", projector,
+                  "Projector file with a GGUF model's media encoders (default: the one *mmproj*.gguf beside it)")
+      ->type_name("FILE");
+}
+
 void add_media_options(CLI::App& app, MediaArguments& arguments) {
   MediaOptions& options = arguments.options;
   constexpr const char* kGroup = "Media";
-  app.add_option("--mmproj", arguments.projector,
-                 "Projector file with a GGUF model's media encoders (default: the one *mmproj*.gguf beside it)")
-      ->type_name("FILE")
-      ->group(kGroup);
+  add_projector(app, arguments.projector)->group(kGroup);
   app.add_option_function<std::string>(
          "--image-budget",
          [&options](const std::string& text) {

@@ -18,6 +18,8 @@ struct MediaArguments {
   std::string projector;
 };
 
+/// Declares --mmproj.
+CLI::Option* add_projector(CLI::App& app, std::string& projector);
 /// Declares how media are taken, the limits and --mmproj.
 void add_media_options(CLI::App& app, MediaArguments& arguments);
 /// Declares --image, --audio and --video.

@@ -48,6 +48,17 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
   add_cache_type(app, options.cache_type);
 }
 
+Result<RenderedPrompt> render(const Checkpoint& checkpoint, const std::string& messages, const std::string& tools,
+                              PromptOptions options) {
+  const InterruptScope interrupt;
+  ProgressBar bar("Reading media", "");
+  options.media.progress = [&](std::int64_t done, std::int64_t total) {
+    bar.update(done, total);
+    return !interrupt.stopped();
+  };
+  return checkpoint.render(messages, tools, options);
+}
+
 Result<Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options, const InterruptScope& interrupt) {
   ProgressBar bar("Loading the model", "");
   return Model::load(checkpoint, options, [&](std::int64_t done, std::int64_t total) {

@@ -25,6 +25,10 @@ void add_cache_type(CLI::App& app, std::string& cache_type,
 /// Declares --ctx and --cache-type.
 void add_session_options(CLI::App& app, SessionOptions& options);
 
+/// Renders messages as a prompt, showing a progress bar while sound and video are read; an InterruptScope of its own
+/// lives meanwhile. Errors: those of Checkpoint::render; cancelled on Ctrl-C.
+Result<RenderedPrompt> render(const Checkpoint& checkpoint, const std::string& messages, const std::string& tools,
+                              PromptOptions options);
 /// Loads the weights, showing a progress bar. Errors: those of Model::load; cancelled on Ctrl-C.
 Result<Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options, const InterruptScope& interrupt);
 

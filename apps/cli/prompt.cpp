@@ -46,7 +46,7 @@ Result<ExitCode> prompt(PromptCommandOptions options, Output& output) {
   options.rendering.add_generation_prompt = !options.no_generation_prompt && !options.rendering.continue_final_message;
   options.rendering.media = options.media.options;
   options.rendering.media.folder = messages_folder(options.messages);
-  auto rendered = checkpoint->render(*messages, *tools, options.rendering);
+  auto rendered = render(*checkpoint, *messages, *tools, options.rendering);
   if (!rendered) return forward(rendered);
   for (const std::string& line : media_report(rendered->media)) print_note(line);
   if (options.json) {

@@ -101,7 +101,7 @@ Result<RenderedPrompt> make_prompt(const RunOptions& options, const Checkpoint& 
     return forward(text);
   }
   if (!messages) return forward(messages);
-  return checkpoint.render(*messages, tools, options.rendering);
+  return render(checkpoint, *messages, tools, options.rendering);
 }
 
 Result<ExitCode> run(RunOptions options, Output& output) {

@@ -85,7 +85,7 @@ Result<RenderedPrompt> trace_prompt(const TraceOptions& options, const Checkpoin
   PromptOptions rendering = options.rendering;
   rendering.media = options.media.options;
   rendering.media.folder = messages_folder(options.messages);
-  return checkpoint.render(*messages, "", rendering);
+  return render(checkpoint, *messages, "", rendering);
 }
 
 Json comparison_json(const TraceComparison& comparison, double tolerance) {

@@ -48,6 +48,18 @@ struct PartSummary {
   std::int64_t parameters = 0, bytes = 0;
 };
 
+/// What turns one kind of media into soft tokens, for people.
+struct EncoderSummary {
+  std::string medium;  ///< "image" (video too) or "sound"
+  std::string kind;    ///< "vision tower", "audio tower", or "embedder" (one layer, of the encoder-free sizes)
+  std::int64_t num_hidden_layers = 0, hidden_size = 0, num_attention_heads = 0;  ///< 0 for an embedder
+  std::int64_t token_pixels = 0;  ///< images: a soft token is a square of so many pixels a side
+  std::int64_t image_budget = 0;  ///< images: soft tokens where nobody asks for another number
+  std::int64_t mel_bins = 0;      ///< sound: bands of a mel frame, 10 ms; 0 where raw samples are taken
+  double token_ms = 0;            ///< sound: milliseconds a soft token stands for
+  std::string file;               ///< the checkpoint, or the projector file
+};
+
 /// Memory a session of one context length takes, in bytes.
 struct MemorySummary {
   std::int64_t context_length = 0;  ///< tokens
@@ -69,6 +81,8 @@ struct CheckpointSummary {
   double final_logit_softcapping = 0;
   std::optional<std::string> prompt_template;  ///< "small", "large", "gemma3"; nothing when unknown or absent
   std::vector<LayerSummary> layers;
+  std::vector<EncoderSummary> encoders;
+  std::string encoder_error;  ///< why the encoders cannot be told, where they cannot
   std::vector<TensorSummary> tensors;
   std::vector<PartSummary> parts;
   std::int64_t total_parameters = 0, total_bytes = 0;  ///< parameters of the model; bytes of all tensors

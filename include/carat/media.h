@@ -19,6 +19,8 @@
 #include <optional>
 #include <string>
 
+#include "carat/progress.h"
+
 namespace carat {
 
 /// How media become soft tokens, and the limits of what is read. A content part's own "budget" beats image_budget and
@@ -38,6 +40,8 @@ struct MediaOptions {
   double max_seconds = 3600;                         ///< of a sound or video
   std::int64_t max_frames = 3600;                    ///< chosen from one video
   std::filesystem::path folder;                      ///< what relative paths start from; empty = the working folder
+  /// Told while a sound or video is read, in milliseconds of it; a total of 0 is one the file does not tell.
+  Progress progress;
 };
 
 /// One image, frame or stretch of sound in a prompt.

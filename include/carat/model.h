@@ -18,7 +18,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,13 +26,10 @@
 
 #include "carat/checkpoint.h"
 #include "carat/options.h"
+#include "carat/progress.h"
 #include "carat/result.h"
 
 namespace carat {
-
-/// Told how far a long operation is, in steps of its own; returning false cancels it (the operation then fails with
-/// `cancelled`). Called on the thread that called the operation; must not throw, and must not call the model.
-using Progress = std::function<bool(std::int64_t done, std::int64_t total)>;
 
 /// Which kernels serve an operation, and why better ones do not (empty when there are none).
 struct KernelChoice {

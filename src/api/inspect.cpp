@@ -3,6 +3,7 @@
 
 #include "api/released_size.h"
 #include "api/state.h"
+#include "model/encoder_config.h"
 #include "model/kv_cache.h"
 #include "model/weights.h"
 #include "text/chat_template.h"
@@ -24,6 +25,41 @@ LayerSummary summarise(const model::LayerSpec& spec, std::int64_t index) {
   out.kv_source = spec.kv_source;
   out.attention_k_eq_v = spec.attention_k_eq_v;
   out.rope_theta = spec.rope.theta;
+  return out;
+}
+
+std::vector<EncoderSummary> summarise(const model::EncoderConfig& config, const std::string& file) {
+  std::vector<EncoderSummary> out;
+  if (const auto format = config.image_format()) {
+    EncoderSummary one;
+    one.medium = "image";
+    one.kind = config.vision_tower ? "vision tower" : "embedder";
+    if (const auto& tower = config.vision_tower) {
+      one.num_hidden_layers = tower->num_hidden_layers;
+      one.hidden_size = tower->hidden_size;
+      one.num_attention_heads = tower->num_attention_heads;
+    }
+    one.token_pixels = format->patch_size * format->pooling;
+    one.image_budget = config.image_budget;
+    one.file = file;
+    out.push_back(std::move(one));
+  }
+  if (const auto format = config.sound_format()) {
+    EncoderSummary one;
+    one.medium = "sound";
+    one.kind = config.audio_tower ? "audio tower" : "embedder";
+    if (const auto& tower = config.audio_tower) {
+      one.num_hidden_layers = tower->num_hidden_layers;
+      one.hidden_size = tower->hidden_size;
+      one.num_attention_heads = tower->num_attention_heads;
+      one.mel_bins = format->mel_bins;
+      one.token_ms = 40;  // two convolutions of stride 2 over frames of 10 ms
+    } else {
+      one.token_ms = static_cast<double>(format->samples_per_token) / 16.0;  // samples come at 16 kHz
+    }
+    one.file = file;
+    out.push_back(std::move(one));
+  }
   return out;
 }
 
@@ -49,6 +85,13 @@ Result<CheckpointSummary> Checkpoint::inspect() const {
     out.layers.push_back(summarise(config->layers[i], static_cast<std::int64_t>(i)));
   }
   out.released_size = released_size(out);
+  if (const auto from = state_->encoder_file(); !from) {
+    out.encoder_error = from.error().message;
+  } else if (const auto encoders = model::read_encoder_config(**from); !encoders) {
+    out.encoder_error = encoders.error().message;
+  } else {
+    out.encoders = summarise(*encoders, (*from)->path().string());
+  }
   for (const formats::NamedTensor& tensor : file.tensors()) {
     const auto dims = tensor.view.shape.dims();
     out.tensors.push_back({tensor.name,

@@ -200,8 +200,9 @@ Result<MediaReader::Inputs> MediaReader::frames(std::span<const std::byte> file,
     out->push_back(std::make_shared<const MediumInput>(std::move(timed)));
     return true;
   };
-  auto done = media::decode_video(file, name, {options.video_frames, options.video_fps},
-                                  {options.max_pixels, options.max_frames, options.max_seconds}, take);
+  auto done =
+      media::decode_video(file, name, {options.video_frames, options.video_fps},
+                          {options.max_pixels, options.max_frames, options.max_seconds}, take, options.progress);
   if (!done) return forward(done);
   keep(key, out);
   return Inputs(out);
@@ -213,7 +214,7 @@ Result<MediaReader::Inputs> MediaReader::sounds(std::span<const std::byte> file,
   const model::SoundFormat format = *config_.sound_format();
   const std::string hash = media::content_hash(file), key = concat(hash, "|sound", options.split_sound ? "|split" : "");
   if (auto kept = find(key)) return kept;
-  auto samples = media::decode_sound(file, name, {.max_seconds = options.max_seconds});
+  auto samples = media::decode_sound(file, name, {.max_seconds = options.max_seconds}, options.progress);
   if (!samples) return forward(samples);
   std::vector<std::span<const float>> windows = {*samples};
   // The tower was made for 30 s; the encoder-free model takes any length.
@@ -329,6 +330,8 @@ Result<std::vector<PlacedMedium>> MediaReader::expand(text::Prompt& prompt, cons
     if (segment.text == "<start_of_image>") {
       return fail(ErrorCode::unsupported, "Carat reads the images of Gemma 4 only; this is a Gemma 3 model");
     }
+    if (options.progress && !options.progress(0, 0))
+      return fail(ErrorCode::cancelled, "cancelled while media were read");
     const Json& part = *segment.medium;
     const bool image = segment.text == "<|image|>", sound = segment.text == "<|audio|>";
     auto budget = budget_of(part, image ? image_budget : options.frame_budget);

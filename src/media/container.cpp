@@ -83,6 +83,8 @@ struct Container::State {
   }
 };
 
+std::int64_t milliseconds(double seconds) { return static_cast<std::int64_t>(1000 * std::clamp(seconds, 0.0, 1e12)); }
+
 Container::Container(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Container::~Container() = default;
 Container::Container(Container&&) noexcept = default;

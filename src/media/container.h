@@ -46,6 +46,9 @@ class Container {
   std::unique_ptr<State> state_;
 };
 
+/// For Progress: whole milliseconds, bounded whatever a file says of its length.
+std::int64_t milliseconds(double seconds);
+
 /// A decoded frame as 8-bit RGB of the file's own size.
 Result<Image> frame_to_rgb(const AVFrame& frame, const std::string& name);
 

@@ -133,7 +133,7 @@ class Resampler {
 }  // namespace
 
 Result<std::vector<float>> decode_sound(std::span<const std::byte> file, const std::string& name,
-                                        const SoundLimits& limits) {
+                                        const SoundLimits& limits, const Progress& progress) {
   if (auto whole = check_wav(file, name); !whole) return forward(whole);
   auto container = Container::open(file, name, Container::Kind::sound, 0);
   if (!container) return forward(container);
@@ -169,6 +169,9 @@ Result<std::vector<float>> decode_sound(std::span<const std::byte> file, const s
     }
     seen += frame.nb_samples;
     const double seconds = static_cast<double>(seen) / rate;
+    if (progress && !progress(milliseconds(seconds), milliseconds(promised))) {
+      return fail(ErrorCode::cancelled, concat(name, ": cancelled while the sound was read"));
+    }
     if (seconds > limits.max_seconds) return too_long(seconds);
     mixed.clear();
     if (!mix_frame(frame, resampler ? mixed : out)) {

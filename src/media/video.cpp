@@ -76,7 +76,8 @@ Image turned(Image image, int quarters) {
 }  // namespace
 
 Result<void> decode_video(std::span<const std::byte> file, const std::string& name, const FrameChoice& choice,
-                          const VideoLimits& limits, const std::function<Result<bool>(VideoFrame)>& on_frame) {
+                          const VideoLimits& limits, const std::function<Result<bool>(VideoFrame)>& on_frame,
+                          const Progress& progress) {
   auto container = Container::open(file, name, Container::Kind::video, limits.max_pixels);
   if (!container) return forward(container);
   const double promised = container->promised_seconds();
@@ -103,6 +104,10 @@ Result<void> decode_video(std::span<const std::byte> file, const std::string& na
   std::int64_t index = 0;
   std::size_t next = 0;
   const auto take = [&](const AVFrame& frame) -> Result<bool> {
+    if (progress && !progress(milliseconds(static_cast<double>(index) / fps),
+                              milliseconds(static_cast<double>(chosen.back() + 1) / fps))) {
+      return fail(ErrorCode::cancelled, concat(name, ": cancelled while the clip was read"));
+    }
     if (index++ != chosen[next]) return true;
     if (auto good = check_size(frame.width, frame.height, name, {limits.max_pixels}); !good) return forward(good);
     auto image = frame_to_rgb(frame, name);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "carat/progress.h"
 #include "media/image.h"
 
 namespace carat::media {
@@ -40,8 +41,11 @@ struct VideoFrame {
 };
 
 /// Decodes the chosen frames in order, upright. One frame is in memory at a time; `on_frame` returns whether to go on.
-/// Errors: bad_file (no video, damaged, cut short), invalid_argument (beyond the limits).
+/// `progress` is told the
+/// milliseconds of the clip. Errors: bad_file (no video, damaged, cut short), invalid_argument (beyond the limits),
+/// cancelled.
 Result<void> decode_video(std::span<const std::byte> file, const std::string& name, const FrameChoice& choice,
-                          const VideoLimits& limits, const std::function<Result<bool>(VideoFrame)>& on_frame);
+                          const VideoLimits& limits, const std::function<Result<bool>(VideoFrame)>& on_frame,
+                          const Progress& progress = {});
 
 }  // namespace carat::media

@@ -172,14 +172,36 @@ TEST(Inspect, ShowsLayersPartsMemoryAndPromptKind) {
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.err, "");
   for (const std::string text :
-       {"gemma4 text model, huggingface\n", "prompt           small template\n", "\nLayers\n", "\nParameters\n",
-        "\nMemory\n", "      3  sliding        4         2        16      10,000  112            1\n",
+       {"gemma4 model of text, images and sound, huggingface\n",
+        "images, video    vision tower, 1 layer of 24; 280 tokens an image unless asked otherwise, 12 x 12 pixels a "
+        "token\n",
+        "sound            audio tower, 1 layer of 16; 8 mel bands; 25 tokens a second\n",
+        "prompt           small template\n", "\nLayers\n", "\nParameters\n", "\nMemory\n",
+        "      3  sliding        4         2        16      10,000  112            1\n",
         "221 tensors; --tensors lists them\n"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << "\nin\n" << result.out;
   }
   EXPECT_NE(run({"inspect", chat_model(), "--tensors"}).out.find("[320, 48]"), std::string::npos);
   EXPECT_NE(run({"inspect", bare_model()}).out.find("no known chat template: use carat run --raw, or --template"),
             std::string::npos);
+}
+
+TEST(Inspect, NamesTheEncodersOfAProjectorFile) {
+  const std::string folder = CARAT_TEST_DATA "/golden";
+  const Json beside = Json::parse(run({"inspect", folder + "/e2b_like/model-f32.gguf", "--json"}).out);
+  ASSERT_EQ(beside.at("encoders").size(), 2u);
+  EXPECT_EQ(beside.at("encoders")[0].at("file"), folder + "/e2b_like/mmproj-f32.gguf");
+  const Json none = Json::parse(run({"inspect", folder + "/dense_31b_like/model-f16.gguf", "--json"}).out);
+  EXPECT_TRUE(none.at("encoders").empty());
+  const Json given = Json::parse(run({"inspect", folder + "/dense_31b_like/model-f16.gguf", "--mmproj",
+                                      folder + "/projector/unified_12b_like.gguf", "--json"})
+                                     .out);
+  ASSERT_EQ(given.at("encoders").size(), 2u);
+  EXPECT_EQ(given.at("encoders")[0].at("kind"), "embedder");
+  EXPECT_FALSE(given.at("encoders")[1].contains("mel_bins"));
+  const Finished wrong = run({"inspect", chat_model(), "--mmproj", folder + "/dense_31b_like/model-f16.gguf"});
+  EXPECT_EQ(wrong.code, 0) << wrong.err;
+  EXPECT_EQ(wrong.out.find("images, video"), std::string::npos);
 }
 
 TEST(Inspect, NamesAReleasedConfigurationAndNoOther) {
@@ -197,6 +219,11 @@ TEST(Inspect, JsonHoldsEverything) {
   EXPECT_EQ(json.at("prompt_template"), "small");
   EXPECT_EQ(json.at("layers").size(), 6u);
   EXPECT_EQ(json.at("layers")[3].at("kv_source"), 1);
+  ASSERT_EQ(json.at("encoders").size(), 2u);
+  EXPECT_EQ(json.at("encoders")[0].at("medium"), "image");
+  EXPECT_EQ(json.at("encoders")[0].at("token_pixels"), 12);
+  EXPECT_EQ(json.at("encoders")[1].at("medium"), "sound");
+  EXPECT_EQ(json.at("encoders")[1].at("token_ms"), 40.0);
   std::int64_t parameters = 0, bytes = 0;
   for (const auto& part : json.at("parts")) {
     // Buffers (layer scalars, clip bounds) and dead weights are listed but are no parameters.

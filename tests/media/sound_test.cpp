@@ -245,6 +245,30 @@ TEST(Video, FramesHaveTheirPicturesAndTimes) {
   EXPECT_EQ(timestamp(6001), "100:01");
 }
 
+TEST(Reading, TellsHowFarItIsAndStopsWhenAsked) {
+  const auto ignore = [](VideoFrame) -> Result<bool> { return true; };
+  std::int64_t last = -1, end = 0;
+  const auto follow = [&](std::int64_t done, std::int64_t total) {
+    EXPECT_GE(done, last);
+    last = done;
+    end = total;
+    return true;
+  };
+  ASSERT_TRUE(decode_video(media_bytes("clip.mp4"), "clip", {}, {}, ignore, follow));
+  EXPECT_GT(last, 0);
+  EXPECT_GE(end, last);
+  last = -1;
+  ASSERT_TRUE(decode_sound(media_bytes("stereo44.wav"), "sound", {}, follow));
+  EXPECT_GT(last, 0);
+  const auto stop = [](std::int64_t done, std::int64_t) { return done < 100; };
+  const auto clip = decode_video(media_bytes("clip.mp4"), "clip", {}, {}, ignore, stop);
+  ASSERT_FALSE(clip);
+  EXPECT_EQ(clip.error().code, ErrorCode::cancelled);
+  const auto sound = decode_sound(media_bytes("stereo44.wav"), "sound", {}, stop);
+  ASSERT_FALSE(sound);
+  EXPECT_EQ(sound.error().code, ErrorCode::cancelled);
+}
+
 TEST(Video, HostileFilesGetOneError) {
   const auto ignore = [](VideoFrame) -> Result<bool> { return true; };
   at_every_cut("clip.mp4", [&](std::span<const std::byte> bytes, std::size_t size) {
