@@ -15,6 +15,10 @@ if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
   endif()
 endif()
 
+# A product is rounded before it is added to, on every architecture: gcc would fuse the two where the base architecture
+# can (ARM), and the same code would give other bits. The kernel tables fuse on purpose.
+add_compile_options(-ffp-contract=off)
+
 add_library(carat_flags INTERFACE)
 target_compile_options(carat_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)

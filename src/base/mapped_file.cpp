@@ -67,7 +67,7 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   mapped.name_ = path.string();
   mapped.size_ = static_cast<std::size_t>(status.st_size);
   if (mapped.size_ == 0) return mapped;  // mmap refuses an empty range
-  void* address = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_SHARED, file.get(), 0);
+  void* address = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) {
     const int error_number = errno;
     mapped.size_ = 0;

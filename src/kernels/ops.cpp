@@ -136,10 +136,6 @@ std::size_t cache_type_index(tensor::DType dtype) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 // Tokens whose activations stay in the second cache level while tile after tile of weights is multiplied with them;
 // fewer would have the weights unpacked too often. A multiple of what kernels take at a time.
 std::int64_t tokens_at_a_time(std::int64_t in, bool any_float) {
