@@ -15,10 +15,11 @@ inline void require(bool condition) {
   if (!condition) std::abort();
 }
 
-inline constexpr std::array<std::string_view, 19> kMarkers = {
-    "<|channel>", "<channel|>", "<|tool_call>",    "<tool_call|>",  "<|tool_response>", "<tool_response|>", "<|\"|>",
-    "<|turn>",    "<turn|>",    "<|think|>",       "<|tool>",       "<tool|>",          "<|image|>",        "<|audio|>",
-    "<|video|>",  "<bos>",      "<start_of_turn>", "<end_of_turn>", "<start_of_image>"};
+inline constexpr std::array<std::string_view, 23> kMarkers = {
+    "<|channel>",       "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>",
+    "<|\"|>",           "<|turn>",    "<turn|>",      "<|think|>",    "<|tool>",          "<tool|>",
+    "<|image|>",        "<|audio|>",  "<|video|>",    "<bos>",        "<start_of_turn>",  "<end_of_turn>",
+    "<start_of_image>", "<|image>",   "<image|>",     "<|audio>",     "<audio|>"};
 
 /// Ids 0 to 255 are the bytes.
 inline const text::Tokenizer& prompt_tokenizer() {

@@ -91,7 +91,8 @@ def speckle(image, rng):
 
 
 def draw_shapes(rng, groups):
-    """groups: [(count, colour, shape)]. No two shapes touch."""
+    """groups: [(count, colour, shape)]. No two shapes touch. Returns the picture and [(x, y, colour, shape)], the middle
+    of every shape as shares of width and height."""
     image = canvas(rng, [colour for _, colour, _ in groups])
     scale = 2 if image.width < 256 else 1
     image = image.resize((image.width * scale, image.height * scale))
@@ -99,23 +100,24 @@ def draw_shapes(rng, groups):
     total = sum(count for count, _, _ in groups)
     side = min(image.size)
     biggest = {1: 0.45, 2: 0.26, 3: 0.22}.get(total, 0.17) * side
-    placed = []
+    placed, middles = [], []
     for count, colour, shape in groups:
         for _ in range(count):
-            r = rng.uniform(max(0.55 * biggest, 0.08 * side), biggest)
+            r = rng.uniform(0.8 * biggest, biggest)
             for _attempt in range(300):
                 x, y = rng.uniform(r, image.width - r), rng.uniform(r, image.height - r)
                 if all(math.hypot(x - a, y - b) > (r + c) * 1.05 for a, b, c in placed):
                     break
                 r *= 0.99
             placed.append((x, y, r))
+            middles.append((x / image.width, y / image.height, colour, shape))
             angle = rng.uniform(-20, 20) if shape != "circle" else 0
             corners = outline(shape, x, y, r, angle)
             if corners is None:
                 draw.ellipse((x - r, y - r, x + r, y + r), fill=COLOURS[colour])
             else:
                 draw.polygon(corners, fill=COLOURS[colour])
-    return speckle(image.resize((image.width // scale, image.height // scale), Image.Resampling.BOX), rng)
+    return speckle(image.resize((image.width // scale, image.height // scale), Image.Resampling.BOX), rng), middles
 
 
 def group_words(count, colour, shape):
@@ -138,7 +140,7 @@ def shapes(rng, distance=SEEN):
     """(picture, question, answer)."""
     del distance
     groups = shape_groups(rng)
-    image = draw_shapes(rng, groups)
+    image, _ = draw_shapes(rng, groups)
     form = rng.random()
     if form < 0.3:
         # Asked for by shape, sometimes one that is not there.

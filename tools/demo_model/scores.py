@@ -32,6 +32,14 @@ ROWS = [
 ]
 
 
+def write_wav(path, samples):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(speech.RATE)
+        file.writeframes(samples.tobytes())
+
+
 def write(example, folder):
     """The files of one example; returns the arguments that name them."""
     messages = json.loads(json.dumps(example["messages"]))
@@ -46,11 +54,7 @@ def write(example, folder):
     if example["image"] is not None:
         example["image"].save(folder / "picture.png")
     if example["sound"] is not None:
-        with wave.open(str(folder / "sound.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(speech.RATE)
-            file.writeframes(example["sound"].tobytes())
+        write_wav(folder / "sound.wav", example["sound"])
     (folder / "messages.json").write_text(json.dumps(messages))
     arguments = ["--messages", str(folder / "messages.json")]
     if example["tools"]:

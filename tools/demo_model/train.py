@@ -16,12 +16,13 @@ import time
 import numpy as np
 import torch
 import transformers
-from PIL import Image
 from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
 import checkpoints
 import conversations
+import patches
+import readers
 import speech
 
 # How many examples of a task one step sees: [those of one pass through the model], by checkpoint.
@@ -31,28 +32,14 @@ MIX = {
 }
 
 
-# Most soft tokens of a picture in the first part of the training, and the share of the steps it takes: attention over a
-# third of the patches costs a ninth, and what is learned there holds for the full budget.
-SMALL_BUDGET, SMALL_SHARE = 28, 0.7
-
-
-def small_patches(image, budget):
-    """What Gemma4ImageProcessorPil does, for a budget it does not know: patches [P, 768] and positions [P, 2]."""
-    side = 16 * 3
-    scale = math.sqrt(budget * side * side / (image.width * image.height))
-    columns, rows = max(1, int(image.width * scale) // side) * 3, max(1, int(image.height * scale) // side) * 3
-    pixels = np.asarray(image.resize((columns * 16, rows * 16), Image.Resampling.BICUBIC), np.float32) / 255
-    patches = pixels.reshape(rows, 16, columns, 16, 3).transpose(0, 2, 1, 3, 4).reshape(rows * columns, 768)
-    positions = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).reshape(-1, 2)
-    return torch.from_numpy(np.ascontiguousarray(patches)), torch.from_numpy(positions)
-
-
-def stacked(images):
-    """Padded as the processor pads."""
-    longest = max(len(p) for p, _ in images)
-    pad = torch.nn.functional.pad
-    return (torch.stack([pad(p, (0, 0, 0, longest - len(p))) for p, _ in images]),
-            torch.stack([pad(p, (0, 0, 0, longest - len(p)), value=-1) for _, p in images]))
+# The share of the steps whose pictures are small (patches.SMALL_BUDGET).
+SMALL_SHARE = 0.7
+# Pictures of each step that a reader (readers.py) is asked about besides.
+READ = {"shapes": 14, "words": 4, "numbers": 4}
+# While the language model knows nothing, what it would have the towers do undoes what they know: for this share of the
+# steps the towers learn from the readers alone, and their rate stays this part of the others'.
+ALONE_SHARE, TOWER_RATE = 0.2, 0.4
+TOWERS = ("model.vision_tower", "model.embed_vision", "model.audio_tower", "model.embed_audio")
 
 
 class Encoder:
@@ -78,26 +65,26 @@ class Encoder:
         inputs = {}
         images = [e["image"] for e in examples if e["image"] is not None]
         sounds = [e["sound"].astype(np.float32) / 32768 for e in examples if e["sound"] is not None]
-        patches = frames = ()
+        cut = frames = ()
         if images and small:
-            inputs["pixel_values"], inputs["image_position_ids"] = stacked([small_patches(i, SMALL_BUDGET) for i in images])
+            inputs["pixel_values"], inputs["image_position_ids"] = patches.stacked([patches.small_patches(i, patches.SMALL_BUDGET) for i in images])
         elif images:
             seen = [self.pictures(images=[image], return_tensors="pt") for image in images]
             inputs["pixel_values"] = torch.cat([s["pixel_values"] for s in seen]).float()
             inputs["image_position_ids"] = torch.cat([s["image_position_ids"] for s in seen])
         if images:
-            patches = (inputs["image_position_ids"] != -1).all(-1).sum(-1).tolist()
+            cut = (inputs["image_position_ids"] != -1).all(-1).sum(-1).tolist()
         if sounds:
             heard = self.sounds(sounds, return_tensors="pt")
             inputs["input_features"] = heard["input_features"].float()
             inputs["input_features_mask"] = heard["input_features_mask"].bool()
             frames = inputs["input_features_mask"].sum(-1).tolist()
-        patches, frames = iter(patches), iter(frames)
+        cut, frames = iter(cut), iter(frames)
         rows = []
         for e in examples:
             text = self.prompt(e)
             if e["image"] is not None:
-                text = text.replace("<|image|>", f"<|image>{'<|image|>' * (next(patches) // 9)}<image|>")
+                text = text.replace("<|image|>", f"<|image>{'<|image|>' * (next(cut) // 9)}<image|>")
             if e["sound"] is not None:
                 count = next(frames)
                 for _ in range(2):
@@ -173,24 +160,29 @@ def by_shape(tensors):
     return list(shapes.values())
 
 
-def optimizers(model):
-    """Muon for the matrices inside the layers, AdamW for everything else."""
-    matrices, others = [], []
+def optimizers(model, reader, muon, peak):
+    """[(optimizer, its highest rate)]: Muon for the matrices inside the layers, AdamW for everything else."""
+    def adam(parameters):
+        return torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
+    matrices, others = ([], []), ([], list(reader.parameters()))
     for key, tensor in model.named_parameters():
         inside = ".layers." in key and tensor.dim() == 2 and min(tensor.shape) > 16 and "router" not in key
-        (matrices if inside else others).append(tensor)
-    return [Muon(matrices), torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)]
+        (matrices if inside else others)[key.startswith(TOWERS)].append(tensor)
+    return [(Muon(matrices[0]), muon), (adam(others[0]), peak),
+            (Muon(matrices[1]), TOWER_RATE * muon), (adam(others[1]), TOWER_RATE * peak)]
 
 
 def towers(name, folder):
-    """Weights of the towers and their projections as towers.py left them."""
-    found = {}
+    """(weights of the towers and their projections, those of the reader of pictures) as towers.py left them."""
+    found, reader = {}, None
     for what in ("pictures", "sounds") if checkpoints.config(name)["audio_config"] else ("pictures",):
         path = folder / f"{name}-{what}.pt"
         if not path.exists():
             sys.exit(f"train: {path} is missing; run towers.py {what} --name {name} --state {folder} first")
-        found |= torch.load(path)["model"]
-    return found
+        state = torch.load(path)
+        found |= state["model"]
+        reader = reader or state["reader"]
+    return found, reader
 
 
 def rate(step, steps, peak):
@@ -210,10 +202,10 @@ def recordings(folder, count):
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("name", choices=list(MIX))
-    options.add_argument("--steps", type=int, default=6000, help="length of the whole training")
+    options.add_argument("--steps", type=int, default=4500, help="length of the whole training")
     options.add_argument("--state", type=pathlib.Path, required=True, help="folder of the resumable state")
     options.add_argument("--muon", type=float, default=1.5e-3, help="highest rate of Muon")
-    options.add_argument("--peak", type=float, default=5e-4, help="highest rate of AdamW: at 3e-3 the towers forget")
+    options.add_argument("--peak", type=float, default=1e-3, help="highest rate of AdamW")
     options.add_argument("--stop-after", type=float, default=1e9, help="seconds after which this run saves and ends")
     options.add_argument("--threads", type=int, default=1, help="two are only 1.3 times as fast as one")
     options.add_argument("--recordings", type=int, default=12000)
@@ -224,24 +216,31 @@ def main():
     transformers.logging.set_verbosity_error()
     model = checkpoints.fresh(args.name)
     model.train()
-    steppers = optimizers(model)
+    reader = readers.Reader(model.config.text_config.hidden_size, readers.QUESTIONS["pictures"])
+    steppers = optimizers(model, reader, args.muon, args.peak)
+    of_towers = [p for key, p in model.named_parameters() if key.startswith(TOWERS)]
+    language = [p for key, p in model.named_parameters() if not key.startswith(TOWERS)]
+    seeing = of_towers + list(reader.parameters())
     path = args.state / f"{args.name}.pt"
     step = 0
     if path.exists():
         state = torch.load(path)
         model.load_state_dict(state["model"])
-        for stepper, kept in zip(steppers, state["optimizers"]):
+        reader.load_state_dict(state["reader"])
+        for (stepper, _), kept in zip(steppers, state["optimizers"]):
             stepper.load_state_dict(kept)
         step = state["step"]
         print(f"goes on at step {step}", flush=True)
     else:
-        model.load_state_dict(towers(args.name, args.state), strict=False)
+        seen, asked = towers(args.name, args.state)
+        model.load_state_dict(seen, strict=False)
+        reader.load_state_dict(asked)
     encoder = Encoder(args.name)
     sounds = recordings(args.state, args.recordings) if args.name == "demo" else []
     average = {k: v.clone() for k, v in model.state_dict().items()} if step == 0 else state["average"]
 
     def save():
-        torch.save({"model": model.state_dict(), "optimizers": [s.state_dict() for s in steppers], "step": step,
+        torch.save({"model": model.state_dict(), "reader": reader.state_dict(), "optimizers": [s.state_dict() for s, _ in steppers], "step": step,
                     "average": average}, path.with_suffix(".new"))
         path.with_suffix(".new").rename(path)
 
@@ -250,10 +249,12 @@ def main():
     signal.signal(signal.SIGINT, lambda *_: stop.append(1))
     begun, saved, totals, sums, spent = time.monotonic(), time.monotonic(), {}, [], [0.0, 0.0]
     while step < args.steps and not stop and time.monotonic() - begun < args.stop_after:
-        for stepper, peak in zip(steppers, (args.muon, args.peak)):
+        for stepper, peak in steppers:
             for group in stepper.param_groups:
                 group["lr"] = rate(step, args.steps, peak)
         rng = random.Random(step * 1_000_003 + 17)
+        for parameter in of_towers:
+            parameter.requires_grad_(step >= ALONE_SHARE * args.steps)
         for part in MIX[args.name]:
             t = time.monotonic()
             tasks = [task for task, count in part.items() for _ in range(count)]
@@ -265,9 +266,17 @@ def main():
             loss.backward()
             sums.append(loss.item())
             spent[1] += time.monotonic() - t
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0 * len(MIX[args.name]))
+        t = time.monotonic()
+        for parameter in of_towers:
+            parameter.requires_grad_(True)
+        readers.see(model, reader, rng, 1.0, totals, READ).backward()
+        spent[1] += time.monotonic() - t
+        # Each on its own: where the one's gradient is large, the other's would all but vanish, and AdamW would take the
+        # next common one for a giant.
+        norm = torch.nn.utils.clip_grad_norm_(language, 1.0 * len(MIX[args.name]))
+        norm = max(norm, torch.nn.utils.clip_grad_norm_(seeing, 1.0))
         if math.isfinite(norm):
-            for stepper in steppers:
+            for stepper, _ in steppers:
                 stepper.step()
         model.zero_grad(set_to_none=True)
         step += 1
