@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -84,10 +85,27 @@ Case read_case(Bytes& input) {
 
 bool same(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b)); }
 
+// Products of bf16 take denormal numbers for zero.
+bool denormal(double value) { return std::abs(value) < static_cast<double>(std::numeric_limits<float>::min()); }
+
 // What the kernel multiplies with: the activations themselves, or what the table's own rounding makes of them.
 std::vector<double> activations(const Case& c, const kernels::KernelTable& table, const float* x) {
   std::vector<double> out(x, x + c.in);
-  if (!table.takes_quantised[static_cast<std::size_t>(c.type)]) return out;
+  const kernels::Activations how = table.takes[static_cast<std::size_t>(c.type)];
+  if (how == kernels::Activations::f32) return out;
+  if (how == kernels::Activations::bf16) {
+    const std::int64_t padded = (c.in + kernels::kRoundedGroup - 1) / kernels::kRoundedGroup * kernels::kRoundedGroup;
+    std::vector<std::uint16_t> rounded(static_cast<std::size_t>(padded), 0xFFFF);
+    table.round_row(x, c.in, padded, rounded.data());
+    for (std::size_t i = 0; i < rounded.size(); ++i) {
+      const auto value = static_cast<double>(tensor::bf16_to_f32(rounded[i]));
+      const double wanted = i < out.size() ? out[i] : 0;
+      if (std::abs(value - wanted) > std::abs(wanted) * 0x1p-8 + 0x1p-134)
+        wrong(c, table.name, "an activation is rounded too far");
+      if (i < out.size()) out[i] = denormal(value) ? 0 : value;
+    }
+    return out;
+  }
   const std::int64_t padded =
       (c.in + kernels::kActivationGroup - 1) / kernels::kActivationGroup * kernels::kActivationGroup;
   const auto blocks = static_cast<std::size_t>(padded / 32);
@@ -136,6 +154,9 @@ void check(const Case& c, const char* isa) {
         continue;
       }
       tensor::decode_row(c.view(), r, row);
+      if (table.takes[static_cast<std::size_t>(c.type)] == kernels::Activations::bf16) {
+        for (float& value : row) value = denormal(static_cast<double>(value)) ? 0 : value;
+      }
       double expected = 0, magnitude = 0, largest = 0;
       for (std::size_t i = 0; i < row.size(); ++i) {
         expected += static_cast<double>(row[i]) * used[i];

@@ -80,7 +80,7 @@ struct Measured {
     return result.bytes_per_token * result.tokens_per_second() / machine.read_bytes_per_second;
   }
   double compute_share() const {
-    return result.macs_per_token * result.tokens_per_second() / arithmetic_peak(machine, result.quantised);
+    return result.macs_per_token * result.tokens_per_second() / arithmetic_peak(machine, result);
   }
 };
 

@@ -44,6 +44,7 @@ Json json_of(const Machine& machine) {
           {"memory_bytes", machine.memory_bytes},
           {"read_bytes_per_second", machine.read_bytes_per_second},
           {"int8_macs_per_second", machine.int8_macs_per_second},
+          {"bf16_macs_per_second", machine.bf16_macs_per_second},
           {"float_macs_per_second", machine.float_macs_per_second},
           {"kernels", std::move(kernels)}};
 }
@@ -74,7 +75,7 @@ Result<ExitCode> doctor(const DoctorOptions& options, Output& output) {
     return r.bytes_per_token * r.tokens_per_second() / machine->read_bytes_per_second;
   };
   const auto compute = [&](const BenchmarkResult& r) {
-    return r.macs_per_token * r.tokens_per_second() / arithmetic_peak(*machine, r.quantised);
+    return r.macs_per_token * r.tokens_per_second() / arithmetic_peak(*machine, r);
   };
   if (options.json) {
     Json json = json_of(*machine);

@@ -4,8 +4,10 @@
 
 namespace carat::cli {
 
-double arithmetic_peak(const Machine& machine, bool quantised) {
-  return quantised && machine.int8_macs_per_second > 0 ? machine.int8_macs_per_second : machine.float_macs_per_second;
+double arithmetic_peak(const Machine& machine, const BenchmarkResult& result) {
+  if (result.quantised && machine.int8_macs_per_second > 0) return machine.int8_macs_per_second;
+  if (result.bf16 && machine.bf16_macs_per_second > 0) return machine.bf16_macs_per_second;
+  return machine.float_macs_per_second;
 }
 
 std::string machine_lines(const Machine& machine) {
@@ -16,6 +18,7 @@ std::string machine_lines(const Machine& machine) {
   out += "  arithmetic  ";
   if (machine.int8_macs_per_second > 0)
     out += fixed(machine.int8_macs_per_second / 1e9, 0) + " GMAC/s of 8-bit integers, ";
+  if (machine.bf16_macs_per_second > 0) out += fixed(machine.bf16_macs_per_second / 1e9, 0) + " GMAC/s of bf16, ";
   return out + fixed(machine.float_macs_per_second / 1e9, 0) + " GMAC/s of f32\n";
 }
 

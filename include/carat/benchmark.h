@@ -28,6 +28,7 @@ struct Machine {
   std::int64_t memory_bytes = 0;      ///< this process may use
   double read_bytes_per_second = 0;   ///< all threads reading memory that no cache holds
   double int8_macs_per_second = 0;    ///< products of 8-bit integers; 0 where the kernels have none
+  double bf16_macs_per_second = 0;    ///< products of bf16; 0 where the kernels have none
   double float_macs_per_second = 0;   ///< f32 multiply-adds
 };
 
@@ -55,6 +56,7 @@ struct BenchmarkResult {
   double bytes_per_token = 0;   ///< weights and cache the model must read, shared by the tokens of a pass
   double macs_per_token = 0;    ///< multiply-adds with weights, and of attention
   bool quantised = false;       ///< most multiply-adds are with quantised weights
+  bool bf16 = false;            ///< most multiply-adds are with bf16 weights
 
   /// Mean over the repetitions. Needs at least one, as every result of benchmark() has.
   double tokens_per_second() const;

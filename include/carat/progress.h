@@ -1,4 +1,9 @@
 // How a long operation tells its caller how far it is, and how the caller stops it.
+//
+//   auto model = carat::Model::load(*checkpoint, {.threads = 2}, [](std::int64_t done, std::int64_t total) {
+//     std::cout << "loaded " << done << " of " << total << '\n';
+//     return true;  // false cancels
+//   });
 #pragma once
 
 #include <cstdint>

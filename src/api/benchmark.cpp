@@ -32,6 +32,7 @@ Result<Machine> measure_machine(const ModelOptions& options, double seconds) {
     const kernels::MachineLimits limits = kernels::measure_limits({dispatch->table, pool}, seconds);
     out.read_bytes_per_second = limits.read_bytes_per_second;
     out.int8_macs_per_second = limits.int8_macs_per_second;
+    out.bf16_macs_per_second = limits.bf16_macs_per_second;
     out.float_macs_per_second = limits.float_macs_per_second;
   }
   return out;
@@ -109,6 +110,7 @@ Result<BenchmarkResult> benchmark(const Model& model, const BenchmarkTest& test,
   out.bytes_per_token = static_cast<double>(cost.bytes()) / pass_tokens;
   out.macs_per_token = static_cast<double>(cost.macs()) / pass_tokens;
   out.quantised = 2 * cost.quantised_macs > cost.macs();
+  out.bf16 = 2 * cost.bf16_macs > cost.macs();
   return out;
 }
 

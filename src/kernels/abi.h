@@ -46,6 +46,9 @@ constexpr BlockFields block_fields(int type) {
   }
 }
 
+/// Activations in bf16 are padded with zeros to a multiple of this.
+inline constexpr std::int64_t kRoundedGroup = 32;
+
 /// Rows of activations as 8-bit integers: x[i] ≈ scale[i / 32] * q[i].
 struct QuantisedRows {
   const std::int8_t* q = nullptr;     ///< [T][padded]
@@ -65,6 +68,10 @@ struct QuantisedRows {
   }
 };
 
+/// How the kernels of a type take activations: as they are, rounded to 8 bits per block of 32, or rounded to bf16.
+enum class Activations : std::uint8_t { f32, int8, bf16 };
+inline constexpr int kActivations = 3;
+
 /// A tile of a matmul: out[t * out_stride + r] = sum_i weights[r][i] * x[t][i] for r < rows, t < tokens.
 struct MatmulTile {
   /// Rows `weight_row_bytes` apart; or, `packed`, groups of KernelTable::packed_rows rows, those past the last one
@@ -74,8 +81,10 @@ struct MatmulTile {
   bool packed = false;
   std::int64_t rows = 0;  ///< at most KernelTable::tile_rows
   std::int64_t in = 0;
-  const float* x = nullptr;  ///< [T][in], for kernels that take f32 activations
-  QuantisedRows quantised;   ///< for kernels that take 8-bit activations
+  const float* x = nullptr;                ///< [T][in], for kernels that take f32 activations
+  QuantisedRows quantised;                 ///< for kernels that take 8-bit activations
+  const std::uint16_t* rounded = nullptr;  ///< bf16 [T][rounded_stride], zeros behind `in`; for kernels that take those
+  std::int64_t rounded_stride = 0;         ///< a multiple of kRoundedGroup
   std::int64_t tokens = 0;
   float* out = nullptr;
   std::int64_t out_stride = 0;
@@ -104,14 +113,13 @@ struct AttentionTile {
   float scale = 1;
 };
 
-/// One ISA's functions. A matmul that is nullptr has its weights decoded to f32; busy_int8 may be; every other must be
-/// there.
+/// One ISA's functions. A matmul that is nullptr has its weights decoded to f32; busy_int8 and busy_bf16 may be;
+/// every other must be there.
 struct KernelTable {
   const char* name = nullptr;
-  /// Per tensor::DType. Float kernels read `x`; quantised ones read `quantised`. A type no table has is decoded to f32
-  /// and takes the f32 kernel.
+  /// Per tensor::DType. A type no table has is decoded to f32 and takes the f32 kernel.
   void (*matmul[kMatmulTypes])(const MatmulTile&) = {};
-  bool takes_quantised[kMatmulTypes] = {};
+  Activations takes[kMatmulTypes] = {};
   /// The most rows of a MatmulTile.
   std::int64_t tile_rows = 16;
   /// Rows in a group of packed weights, a divisor of tile_rows; 0 for a table that reads none. Kernels that take 8-bit
@@ -120,6 +128,8 @@ struct KernelTable {
 
   void (*quantise_row)(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
                        float* half_sum, float* total, float* half_total) = nullptr;
+  /// To nearest, ties to even; zeros from `in` to `padded`.
+  void (*round_row)(const float* x, std::int64_t in, std::int64_t padded, std::uint16_t* out) = nullptr;
   void (*rms_norm)(const float* x, std::int64_t width, const float* weight, float eps, float* y) = nullptr;
   void (*add_rms_norm)(float* x, const float* y, std::int64_t width, const float* weight, float eps) = nullptr;
   void (*rope)(float* x, std::int64_t heads, std::int64_t head_dim, const float* cos, const float* sin,
@@ -136,6 +146,7 @@ struct KernelTable {
   /// Keep the arithmetic units busy for some rounds with what matmuls are made of; return the multiply-adds done.
   /// `sink` takes 16 floats, so that nothing can be left out.
   std::int64_t (*busy_int8)(std::int64_t rounds, float* sink) = nullptr;
+  std::int64_t (*busy_bf16)(std::int64_t rounds, float* sink) = nullptr;
   std::int64_t (*busy_float)(std::int64_t rounds, float* sink) = nullptr;
 };
 

@@ -17,6 +17,7 @@ extern const KernelTable kPortableTable;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Table;
 extern const KernelTable kAvx512Table;
+extern const KernelTable kAvx512Bf16Table;
 #elif defined(__aarch64__)
 extern const KernelTable kNeonTable;
 extern const KernelTable kNeonI8mmTable;
@@ -43,14 +44,16 @@ std::vector<Row> rows() {
   const base::CpuFeatures cpu = base::detect_cpu_features();
   std::vector<Row> out;
 #if defined(__x86_64__)
-  out.push_back({&kAvx512Table, first_missing({{cpu.avx512f, "avx512f"},
+  const std::string no_avx512 = first_missing({{cpu.avx512f, "avx512f"},
                                                {cpu.avx512bw, "avx512bw"},
                                                {cpu.avx512vl, "avx512vl"},
                                                {cpu.avx512dq, "avx512dq"},
                                                {cpu.avx512_vnni, "avx512_vnni"},
                                                {cpu.avx2, "avx2"},
                                                {cpu.fma, "fma"},
-                                               {cpu.f16c, "f16c"}})});
+                                               {cpu.f16c, "f16c"}});
+  out.push_back({&kAvx512Bf16Table, no_avx512.empty() ? first_missing({{cpu.avx512_bf16, "avx512_bf16"}}) : no_avx512});
+  out.push_back({&kAvx512Table, no_avx512});
   out.push_back({&kAvx2Table, first_missing({{cpu.avx2, "avx2"}, {cpu.fma, "fma"}, {cpu.f16c, "f16c"}})});
 #elif defined(__aarch64__)
   out.push_back({&kNeonI8mmTable, first_missing({{cpu.neon_i8mm, "i8mm"}, {cpu.neon_dotprod, "dotprod"}})});

@@ -45,6 +45,7 @@ double arithmetic(base::ThreadPool& pool, double seconds, std::int64_t (*busy)(s
 MachineLimits measure_limits(const Context& context, double seconds) {
   MachineLimits out;
   out.int8_macs_per_second = arithmetic(context.pool(), seconds, context.table().busy_int8);
+  out.bf16_macs_per_second = arithmetic(context.pool(), seconds, context.table().busy_bf16);
   out.float_macs_per_second = arithmetic(context.pool(), seconds, context.table().busy_float);
   out.read_bytes_per_second = read_bandwidth(context.pool(), seconds);
   return out;

@@ -9,6 +9,7 @@ struct MachineLimits {
   double read_bytes_per_second = 0;  ///< all threads reading memory that no cache holds
   double int8_macs_per_second =
       0;  ///< products of 8-bit integers in registers; 0 where the table has no integer kernels
+  double bf16_macs_per_second = 0;   ///< products of bf16 in registers; 0 where the table has no kernels of them
   double float_macs_per_second = 0;  ///< f32 multiply-adds in registers
 };
 

@@ -22,6 +22,7 @@ using base::expects;
 // Grown once, reused by every call.
 struct Context::Scratch {
   std::vector<std::int8_t> q;
+  std::vector<std::uint16_t> rounded;
   std::vector<float> scale, sum, half_sum, total, half_total;
   std::vector<std::vector<float>> per_thread;
 };
@@ -56,12 +57,26 @@ struct Tiles {
   }
 };
 
+template <typename T>
+void grow(std::vector<T>& v, std::int64_t n) {
+  if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
+}
+
+// Calls row(t) for all tokens, on all threads where that is worth waking them.
+template <typename Row>
+void each_token(const Context& context, std::int64_t tokens, std::int64_t in, const Row& row) {
+  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) row(t);
+  };
+  if (tokens * in < kSerialElements)
+    body(0, tokens, 0);
+  else
+    context.pool().parallel_for(tokens, 8, std::ref(body));
+}
+
 void quantise(const Context& context, const float* x, std::int64_t tokens, std::int64_t in, QuantisedRows& out) {
   Context::Scratch& s = context.scratch();
   const std::int64_t padded = (in + kActivationGroup - 1) / kActivationGroup * kActivationGroup;
-  const auto grow = [](auto& v, std::int64_t n) {
-    if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
-  };
   grow(s.q, tokens * padded);
   grow(s.scale, tokens * padded / 32);
   grow(s.sum, tokens * padded / 32);
@@ -69,17 +84,21 @@ void quantise(const Context& context, const float* x, std::int64_t tokens, std::
   grow(s.total, tokens * padded / 32);
   grow(s.half_total, tokens * padded / 16);
   out = {s.q.data(), s.scale.data(), s.sum.data(), s.half_sum.data(), s.total.data(), s.half_total.data(), padded};
-  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      context.table().quantise_row(x + t * in, in, padded, s.q.data() + t * padded, s.scale.data() + t * padded / 32,
-                                   s.sum.data() + t * padded / 32, s.half_sum.data() + t * padded / 16,
-                                   s.total.data() + t * padded / 32, s.half_total.data() + t * padded / 16);
-    }
-  };
-  if (tokens * in < kSerialElements)
-    body(0, tokens, 0);
-  else
-    context.pool().parallel_for(tokens, 8, std::ref(body));
+  each_token(context, tokens, in, [&](std::int64_t t) {
+    context.table().quantise_row(x + t * in, in, padded, s.q.data() + t * padded, s.scale.data() + t * padded / 32,
+                                 s.sum.data() + t * padded / 32, s.half_sum.data() + t * padded / 16,
+                                 s.total.data() + t * padded / 32, s.half_total.data() + t * padded / 16);
+  });
+}
+
+// To bf16; returns how far apart rows are.
+std::int64_t round_rows(const Context& context, const float* x, std::int64_t tokens, std::int64_t in) {
+  std::vector<std::uint16_t>& out = context.scratch().rounded;
+  const std::int64_t stride = (in + kRoundedGroup - 1) / kRoundedGroup * kRoundedGroup;
+  grow(out, tokens * stride);
+  each_token(context, tokens, in,
+             [&](std::int64_t t) { context.table().round_row(x + t * in, in, stride, out.data() + t * stride); });
+  return stride;
 }
 
 // Types without a kernel of their own: the tile's rows decoded to f32, then the f32 kernel.
@@ -138,9 +157,9 @@ std::size_t cache_type_index(tensor::DType dtype) {
 
 // Tokens whose activations stay in the second cache level while tile after tile of weights is multiplied with them;
 // fewer would have the weights unpacked too often. A multiple of what kernels take at a time.
-std::int64_t tokens_at_a_time(std::int64_t in, bool any_float) {
+std::int64_t tokens_at_a_time(std::int64_t in, std::int64_t bytes_each) {
   constexpr std::int64_t kBytes = 384 << 10, kLeast = 48, kMultiple = 24;
-  return std::max(kLeast, kBytes / (in * (any_float ? 4 : 1)) / kMultiple * kMultiple);
+  return std::max(kLeast, kBytes / (in * bytes_each) / kMultiple * kMultiple);
 }
 
 }  // namespace
@@ -149,18 +168,18 @@ void matmul(const Context& context, const float* x, std::int64_t tokens, std::sp
   if (tokens == 0 || targets.empty()) return;
   const KernelTable& table = context.table();
   const std::int64_t in = targets[0].weight->in_features();
-  bool any_quantised = false, any_float = false;
+  bool any[kActivations] = {};
   for (const MatmulTarget& target : targets) {
     expects(target.weight->in_features() == in, "all targets of a matmul take the same input");
-    const bool takes_quantised = table.takes_quantised[static_cast<std::size_t>(target.weight->dtype())];
-    any_quantised = any_quantised || takes_quantised;
-    any_float = any_float || !takes_quantised;
+    any[static_cast<int>(table.takes[static_cast<std::size_t>(target.weight->dtype())])] = true;
   }
+  const bool any_float = any[static_cast<int>(Activations::f32)], any_bf16 = any[static_cast<int>(Activations::bf16)];
   QuantisedRows quantised;
-  if (any_quantised) quantise(context, x, tokens, in, quantised);
+  if (any[static_cast<int>(Activations::int8)]) quantise(context, x, tokens, in, quantised);
+  const std::int64_t rounded_stride = any_bf16 ? round_rows(context, x, tokens, in) : 0;
 
   const Tiles tiles(targets, table.tile_rows);
-  const std::int64_t block = tokens_at_a_time(in, any_float);
+  const std::int64_t block = tokens_at_a_time(in, any_float ? 4 : any_bf16 ? 2 : 1);
   const auto one_tile = [&](std::int64_t i, std::int64_t first, int thread) {
     const auto [target, row] = tiles.at(i);
     const PackedMatrix::Impl& matrix = target->weight->impl();
@@ -174,6 +193,8 @@ void matmul(const Context& context, const float* x, std::int64_t tokens, std::sp
     tile.in = in;
     tile.x = x + first * in;
     tile.quantised = quantised.from(first);
+    tile.rounded = any_bf16 ? context.scratch().rounded.data() + first * rounded_stride : nullptr;
+    tile.rounded_stride = rounded_stride;
     tile.tokens = std::min(block, tokens - first);
     tile.out_stride = target->out_stride != 0 ? target->out_stride : weight.shape[0];
     tile.out = target->out + first * tile.out_stride + row;

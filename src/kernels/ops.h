@@ -107,9 +107,9 @@ struct MatmulTarget {
   std::int64_t out_stride = 0;  ///< 0 means weight->out_features()
 };
 
-/// Multiplies x [T, in] with one or more weights of the same in_features, in one parallel region. For 16- and 32-bit
-/// weights activations stay f32; for quantised weights each row of x may be quantised to 8 bits per block of 32, once
-/// for all targets.
+/// Multiplies x [T, in] with one or more weights of the same in_features, in one parallel region. For f16 and f32
+/// weights activations stay f32; for quantised weights each row of x may be rounded to 8 bits per block of 32, for bf16
+/// weights to bf16 (abi.h, KernelTable::takes), once for all targets.
 void matmul(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets);
 
 /// y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, per row of `width`; no weight means 1. In place when y == x.

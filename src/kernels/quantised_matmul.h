@@ -315,7 +315,7 @@ void quantised_tile(const MatmulTile& tile) {
 template <typename Isa, typename Format>
 constexpr void add_quantised(KernelTable& table, int type) {
   table.matmul[type] = quantised_tile<Isa, Format>;
-  table.takes_quantised[type] = true;
+  table.takes[type] = Activations::int8;
 }
 /// Every type of block_fields, by tensor::DType, mapped or packed in groups of kLanes rows.
 template <typename Isa>

@@ -634,6 +634,16 @@ void attention_tile(const AttentionTile& a) {
   }
 }
 
+void round_row_bf16(const float* x, std::int64_t in, std::int64_t padded, std::uint16_t* out) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= in; i += kLanes) store(out + i, f32_to_bf16(load<Floats>(x + i)));
+  for (; i < padded; i += kLanes) {
+    float lanes[kLanes];
+    load_tail(x + i, in - i, lanes);
+    store(out + i, f32_to_bf16(load<Floats>(lanes)));
+  }
+}
+
 std::int64_t busy_float_rows(std::int64_t rounds, float* sink) {
   constexpr int kChains = 10;
   Floats sum[kChains];
@@ -662,6 +672,7 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.tile_rows = kPanelRows;
   table.busy_float = busy_float_rows;
   table.quantise_row = quantise_row_8bit;
+  table.round_row = round_row_bf16;
   table.rms_norm = rms_norm_row;
   table.add_rms_norm = add_rms_norm_row;
   table.rope = rope_row;

@@ -20,6 +20,7 @@ struct Counter {
     cost.weight_bytes += used * values / type.block_elements * type.block_bytes;
     cost.weight_macs += rows * values;
     if (type.block_elements > 1) cost.quantised_macs += rows * values;
+    if (weight.dtype() == tensor::DType::bf16) cost.bf16_macs += rows * values;
   }
   void table_rows(const tensor::TensorView& table, std::int64_t rows) { cost.weight_bytes += rows * table.row_bytes(); }
 };

@@ -24,6 +24,7 @@ struct PassCost {
   std::int64_t weight_macs = 0;     ///< multiply-adds with weights
   std::int64_t attention_macs = 0;  ///< multiply-adds of queries with keys and of weights with values
   std::int64_t quantised_macs = 0;  ///< of weight_macs, those with quantised weights
+  std::int64_t bf16_macs = 0;       ///< of weight_macs, those with bf16 weights
 
   PassCost& operator+=(const PassCost& other) {
     weight_bytes += other.weight_bytes;
@@ -31,6 +32,7 @@ struct PassCost {
     weight_macs += other.weight_macs;
     attention_macs += other.attention_macs;
     quantised_macs += other.quantised_macs;
+    bf16_macs += other.bf16_macs;
     return *this;
   }
   std::int64_t bytes() const { return weight_bytes + cache_bytes; }

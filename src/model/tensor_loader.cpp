@@ -54,6 +54,18 @@ kernels::PackedMatrix TensorLoader::matrix(const std::string& name, std::int64_t
   return found ? packed(*found, name) : kernels::PackedMatrix();
 }
 
+kernels::PackedMatrix TensorLoader::exact_matrix(const std::string& name, std::int64_t out_features,
+                                                 std::int64_t in_features, std::vector<float>& values) {
+  const tensor::Shape shape{out_features, in_features};
+  const auto found = view(name, shape);
+  if (!found) return {};
+  if (found->dtype == tensor::DType::f32) return packed(*found, name);
+  values = this->values(name, shape);
+  auto matrix =
+      kernels::pack(table_, {tensor::DType::f32, shape, reinterpret_cast<const std::byte*>(values.data())}, nullptr);
+  return matrix ? std::move(*matrix) : kernels::PackedMatrix();
+}
+
 kernels::PackedMatrix TensorLoader::packed(const TensorView& view, const std::string& name) {
   if (error_) return {};
   auto matrix = kernels::pack(table_, view, packing_ ? &*packing_ : nullptr);

@@ -29,6 +29,10 @@ class TensorLoader {
   std::vector<float> values(const std::string& name, const tensor::Shape& expected);
   std::vector<float> vector(const std::string& name, std::int64_t size) { return values(name, tensor::Shape{size}); }
   kernels::PackedMatrix matrix(const std::string& name, std::int64_t out_features, std::int64_t in_features);
+  /// A small matrix whose products take activations unrounded: its values as f32 in `values`, which the result borrows,
+  /// where the file has another type.
+  kernels::PackedMatrix exact_matrix(const std::string& name, std::int64_t out_features, std::int64_t in_features,
+                                     std::vector<float>& values);
   kernels::PackedMatrix packed(const tensor::TensorView& view, const std::string& name);
 
   const std::optional<Error>& error() const { return error_; }

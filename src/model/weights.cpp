@@ -154,7 +154,8 @@ class Loader : private TensorLoader {
     // router: u = rms(a) * scale * hidden_size^-0.5; both factors together are the weight of that norm.
     const auto root = static_cast<float>(1.0 / std::sqrt(static_cast<double>(hidden)));
     for (float& value : w.router_scale) value *= root;
-    w.router_proj = matrix(at(names::kRouterProj), experts, hidden);
+    // Which experts answer is chosen from unrounded activations: rounding would turn near-ties over.
+    w.router_proj = exact_matrix(at(names::kRouterProj), experts, hidden, w.router_values);
     w.per_expert_scale = vector(at(names::kPerExpertScale), experts);
     w.pre_feedforward_layernorm_2 = norm(at(names::kPreFeedforwardLayernorm2), hidden);
     w.post_feedforward_layernorm_1 = norm(at(names::kPostFeedforwardLayernorm1), hidden);

@@ -33,7 +33,8 @@ struct LayerWeights {
   std::vector<float> post_per_layer_input_norm;
 
   // Mixture of experts.
-  std::vector<float> router_scale;  ///< router.scale * hidden_size^-0.5, the weight of the router's own norm
+  std::vector<float> router_scale;   ///< router.scale * hidden_size^-0.5, the weight of the router's own norm
+  std::vector<float> router_values;  ///< [num_experts, hidden_size] as f32, where the file has another type
   kernels::PackedMatrix router_proj;
   std::vector<float> per_expert_scale;
   std::vector<float> pre_feedforward_layernorm_2, post_feedforward_layernorm_1, post_feedforward_layernorm_2;

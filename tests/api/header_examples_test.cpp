@@ -15,6 +15,7 @@
 #include "carat/media.h"
 #include "carat/model.h"
 #include "carat/options.h"
+#include "carat/progress.h"
 #include "carat/result.h"
 #include "carat/session.h"
 #include "carat/version.h"
@@ -70,6 +71,14 @@ int model_example(const Result<Checkpoint>& checkpoint) {
   }
   auto session = carat::Session::create(*model);
   return session ? 0 : 2;
+}
+
+bool progress_example(const Result<Checkpoint>& checkpoint) {
+  auto model = carat::Model::load(*checkpoint, {.threads = 2}, [](std::int64_t done, std::int64_t total) {
+    std::cout << "loaded " << done << " of " << total << '\n';
+    return true;  // false cancels
+  });
+  return model.has_value();
 }
 
 int trace_example(const Result<Checkpoint>& checkpoint, const Result<Model>& model) {
@@ -192,6 +201,14 @@ TEST_F(HeaderExamples, Model) {
   const Printed printed;
   EXPECT_EQ(trace_example(checkpoint, model), 0);
   EXPECT_EQ(printed.text(), "equal\n");
+}
+
+TEST_F(HeaderExamples, Progress) {
+  const auto checkpoint = Checkpoint::open("gemma-4-E2B-it");
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  const Printed printed;
+  EXPECT_TRUE(progress_example(checkpoint));
+  EXPECT_TRUE(printed.text().starts_with("loaded ")) << printed.text();
 }
 
 TEST_F(HeaderExamples, Benchmark) {

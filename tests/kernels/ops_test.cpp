@@ -20,7 +20,7 @@ using test::random_floats;
 using test::RandomMatrix;
 
 std::shared_ptr<const KernelTable> table_called(const std::string& name) {
-  if (name == "wide") return std::make_shared<const KernelTable>(wide_table());
+  if (name.starts_with("wide")) return std::make_shared<const KernelTable>(wide_table(name == "wide_bf16"));
   auto chosen = select_kernels(name);
   EXPECT_TRUE(chosen) << chosen.error().message;
   return chosen->table;
@@ -39,13 +39,17 @@ std::vector<std::string> runnable() {
   for (const std::string& name : isa_names()) {
     if (name != "auto" && select_kernels(name)) out.push_back(name);
   }
-  out.push_back("wide");  // tests/kernels/wide_table.cpp
+  for (const char* name : {"wide", "wide_bf16"}) out.push_back(name);  // tests/kernels/wide_table.cpp
   return out;
 }
 
-// Activations rounded to 8 bits per block of 32, in double.
-std::vector<double> rounded(const std::vector<float>& x) {
-  std::vector<double> out(x.size());
+// Activations as a kernel takes them, in double: rounded to 8 bits per block of 32, to bf16, or as they are.
+std::vector<double> rounded(const std::vector<float>& x, Activations how) {
+  std::vector<double> out(x.begin(), x.end());
+  if (how == Activations::bf16) {
+    for (double& v : out) v = static_cast<double>(tensor::bf16_to_f32(tensor::f32_to_bf16(static_cast<float>(v))));
+  }
+  if (how != Activations::int8) return out;
   for (std::size_t b = 0; b < x.size(); b += 32) {
     double largest = 0;
     for (std::size_t i = b; i < b + 32; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
@@ -91,11 +95,11 @@ void check_matmul(const Context& c, const RandomMatrix& w, const std::vector<flo
     matmul(c, x.data(), tokens, {&target, 1});
   }
   ASSERT_EQ(out, packed);
-  const bool rounds = c.table().takes_quantised[static_cast<std::size_t>(w.view.dtype)];
+  const Activations how = c.table().takes[static_cast<std::size_t>(w.view.dtype)];
   std::vector<double> exact(out.size()), expected(out.size()), magnitude(out.size());
   for (std::int64_t t = 0; t < tokens; ++t) {
     const std::vector<float> row_x(x.begin() + t * in, x.begin() + (t + 1) * in);
-    const auto q = rounds ? rounded(row_x) : std::vector<double>(row_x.begin(), row_x.end());
+    const auto q = rounded(row_x, how);
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto weights = w.row(r);
       const auto at = static_cast<std::size_t>(t * rows + r);
@@ -108,7 +112,7 @@ void check_matmul(const Context& c, const RandomMatrix& w, const std::vector<flo
   }
   // Sums in f32: an error of 2e-6 of the sum of magnitudes.
   ASSERT_LE(worst_error(out, expected, magnitude), 2e-6);
-  // And rounding to 8 bits costs little against the exact product.
+  // And rounding costs little against the exact product.
   if (rows * tokens > 8 && in >= 256) {
     ASSERT_LE(relative_distance(out, exact), 0.02);
   }
@@ -244,11 +248,13 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
 
 // Integer products and one order of fused additions: every table but the portable one gives the bits of the others.
 TEST_P(Ops, ProductsAreTheSameBitsInEveryTable) {
-  const Context c = context(pool_), wide(table_called("wide"), pool_);
+  const Context c = context(pool_);
   if (c.table().packed_rows == 0) return;  // decodes to f32
+  const bool bf16 = c.table().takes[static_cast<std::size_t>(tensor::DType::bf16)] == Activations::bf16;
+  const Context wide(table_called(bf16 ? "wide_bf16" : "wide"), pool_);
   for (const tensor::DTypeInfo& type : tensor::registry()) {
     const auto index = static_cast<std::size_t>(type.dtype);
-    if (!c.table().takes_quantised[index] && index > 2) continue;
+    if (c.table().takes[index] == Activations::f32 && index > 2) continue;
     const std::int64_t in = 4 * type.block_elements + 1024;
     constexpr std::int64_t kRows = 21, kTokens = 15;
     const RandomMatrix w(type.dtype, kRows, in, 11);

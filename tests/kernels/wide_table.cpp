@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/bf16_matmul.h"
 #include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
@@ -17,7 +18,7 @@ static_assert(kLanes == 16);
 struct Plain {
   static constexpr int kTokens = 6;
   static constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040;
-  static constexpr int kFloatTokens = 12;
+  static constexpr int kFloatTokens = 12, kPairTokens = 12;
   template <Integers Kind>
   static constexpr int zero = Kind == Integers::signed8 ? 128 : 0;
   template <Integers Kind>
@@ -51,6 +52,10 @@ struct Plain {
   static void prefetch(const std::uint8_t*) {}
   static void prefetch_far(const std::uint8_t*) {}
 
+  static Floats add_pairs(Floats acc, Bits w, Bits x) {
+    acc = multiply_add(as_float(w & 0xFFFF0000U), as_float(x & 0xFFFF0000U), acc);
+    return multiply_add(as_float(w << 16), as_float(x << 16), acc);
+  }
   static Ints dot(Ints sum, Bits w, Bits x) {
     std::uint8_t u[64];
     std::int8_t s[64];
@@ -71,17 +76,18 @@ struct Plain {
   }
 };
 
-constexpr KernelTable make_table() {
+constexpr KernelTable make_table(bool bf16) {
   KernelTable table = vector_rows_table("wide");
   table.matmul[0] = float_matmul_tile<Plain, FloatF32>;
   table.matmul[1] = float_matmul_tile<Plain, FloatF16>;
   table.matmul[2] = float_matmul_tile<Plain, FloatBf16>;
   add_quantised_types<Plain>(table);
+  if (bf16) add_bf16_products<Plain>(table);
   return table;
 }
 
 }  // namespace
 
-KernelTable wide_table() { return make_table(); }
+KernelTable wide_table(bool bf16) { return make_table(bf16); }
 
 }  // namespace carat::kernels

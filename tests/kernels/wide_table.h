@@ -5,6 +5,7 @@
 
 namespace carat::kernels {
 
-KernelTable wide_table();
+/// With products of bf16 pairs, or with f32 activations for bf16 weights.
+KernelTable wide_table(bool bf16);
 
 }  // namespace carat::kernels

@@ -14,6 +14,17 @@ namespace carat::test {
 namespace {
 
 constexpr double kTolerance = 1e-4;
+// Where activations are rounded to bf16, which random layers amplify. That it is products of the rounded activations,
+// to 2e-6, is for tests/kernels to hold; here the embedding is exact and one layer is off by rounding.
+double rounded_tolerance(const std::string& name) {
+  if (name == "embedding") return kTolerance;
+  return name == "per_layer_inputs" || name == "layer.0" ? 0.01 : 0.2;
+}
+
+bool rounds_bf16(const TinyModel& model) {
+  return model.transformer().weights().lm_head.dtype() == tensor::DType::bf16 &&
+         model.context().table().takes[static_cast<std::size_t>(tensor::DType::bf16)] == kernels::Activations::bf16;
+}
 
 class Golden : public testing::TestWithParam<GoldenCase> {
  protected:
@@ -41,14 +52,18 @@ TEST_P(Golden, EveryLayerEqualsTheReference) {
     SCOPED_TRACE(isa);
     TinyModel model(GetParam().model, isa);
     ASSERT_TRUE(model.ok());
+    const bool rounds = rounds_bf16(model);
     model::KvCache cache = model.cache(static_cast<std::int64_t>(ids_.size()), static_cast<std::int64_t>(ids_.size()));
     std::size_t compared = 0;
+    double worst = 0;
     model::ForwardOptions options;
     options.trace = [&](const std::string& name, std::span<const std::int64_t> dims, const float* values) {
       std::int64_t elements = 1;
       for (const std::int64_t dim : dims) elements *= dim;
       const auto expected = floats(golden_, name);
-      EXPECT_LE(relative_error({values, static_cast<std::size_t>(elements)}, expected), kTolerance) << name;
+      const double error = relative_error({values, static_cast<std::size_t>(elements)}, expected);
+      EXPECT_LE(error, rounds ? rounded_tolerance(name) : kTolerance) << name;
+      worst = std::max(worst, error);
       ++compared;
     };
     model.run(cache, ids_, 0, options);
@@ -60,6 +75,7 @@ TEST_P(Golden, EveryLayerEqualsTheReference) {
                tensor.name == "logits" || tensor.name.starts_with("layer.");
     EXPECT_EQ(compared, named);
     EXPECT_GE(compared, 3 + model.config().layers.size());
+    EXPECT_EQ(worst > kTolerance, rounds);
   }
 }
 
@@ -202,7 +218,8 @@ TEST_P(Golden, LongTextsWrapTheRingsManyTimes) {
 }
 
 TEST_P(Golden, RoundedCachesStayClose) {
-  TinyModel model(GetParam().model);
+  // Nothing but the caches rounds.
+  TinyModel model(GetParam().model, rounds_bf16(TinyModel(GetParam().model)) ? "portable" : "auto");
   ASSERT_TRUE(model.ok());
   const auto count = static_cast<std::int64_t>(ids_.size());
   const auto exact = model.all_logits(ids_, count);

@@ -17,7 +17,7 @@ inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const
 struct Avx512 {
   static constexpr int kTokens = 6;
   static constexpr std::int64_t kAhead = 4096, kAheadOfLongUnits = 7560;
-  static constexpr int kFloatTokens = 12;
+  static constexpr int kFloatTokens = 12, kPairTokens = 12;
   template <Integers Kind>
   static constexpr int zero = Kind == Integers::signed8 ? 128 : 0;
   template <Integers Kind>
@@ -76,6 +76,12 @@ struct Avx512 {
     return reinterpret_cast<Ints>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(w),
                                                       reinterpret_cast<__m512i>(x)));
   }
+#if defined(__AVX512BF16__)
+  [[gnu::always_inline]] static Floats add_pairs(Floats acc, Bits w, Bits x) {
+    return reinterpret_cast<Floats>(
+        _mm512_dpbf16_ps(reinterpret_cast<__m512>(acc), reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x)));
+  }
+#endif
   template <Integers Kind>
   [[gnu::always_inline]] static Ints add_products(Ints sum, Bits w0, Bits w1, Bits w2, Bits w3, const std::int8_t* x) {
     // Two chains: one would be waited for.
@@ -102,6 +108,24 @@ std::int64_t busy_int8_avx512(std::int64_t rounds, float* sink) {
   _mm512_storeu_ps(sink, _mm512_cvtepi32_ps(sum[0]));
   return rounds * kChains * 64;
 }
+
+#if defined(__AVX512BF16__)
+std::int64_t busy_bf16_avx512(std::int64_t rounds, float* sink) {
+  constexpr int kChains = 16;
+  const __m512bh x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3F803F80));  // ones
+  __m512 sum[kChains];
+  for (__m512& s : sum) s = _mm512_setzero_ps();
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    for (__m512& s : sum) {
+      s = _mm512_dpbf16_ps(s, x, x);
+      __asm__("" : "+v"(s));  // sixteen sums, not one
+    }
+  }
+  for (int i = 1; i < kChains; ++i) sum[0] = _mm512_add_ps(sum[0], sum[i]);
+  _mm512_storeu_ps(sink, sum[0]);
+  return rounds * kChains * 32;
+}
+#endif
 
 }  // namespace
 }  // namespace carat::kernels

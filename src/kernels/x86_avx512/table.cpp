@@ -1,6 +1,7 @@
-// AVX-512 with VNNI.
+// AVX-512 with VNNI; compiled a second time with BF16, for the processors that have it.
 #include <immintrin.h>
 
+#include "kernels/bf16_matmul.h"
 #include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
@@ -21,8 +22,8 @@ struct Half {
   static Floats read(const Stored* p) { return Avx512::halves(load<Halves>(p)); }
 };
 
-constexpr KernelTable make_table() {
-  KernelTable table = vector_rows_table("avx512");
+constexpr KernelTable make_table(const char* name) {
+  KernelTable table = vector_rows_table(name);
   table.matmul[0] = float_matmul_tile<Avx512, FloatF32>;
   table.matmul[1] = float_matmul_tile<Avx512, FloatF16>;
   table.matmul[2] = float_matmul_tile<Avx512, FloatBf16>;
@@ -30,12 +31,21 @@ constexpr KernelTable make_table() {
   table.attention[1] = attention_tile<Half>;
   table.attention[2] = attention_tile<Bf16>;
   add_quantised_types<Avx512>(table);
+#if defined(__AVX512BF16__)
+  add_bf16_products<Avx512>(table);
+  table.busy_bf16 = busy_bf16_avx512;
+#endif
   return table;
 }
 
 }  // namespace
 
+#if defined(__AVX512BF16__)
+extern const KernelTable kAvx512Bf16Table;
+const KernelTable kAvx512Bf16Table = make_table("avx512_bf16");
+#else
 extern const KernelTable kAvx512Table;
-const KernelTable kAvx512Table = make_table();
+const KernelTable kAvx512Table = make_table("avx512");
+#endif
 
 }  // namespace carat::kernels
