@@ -48,9 +48,9 @@ def carat_ms(options, kind, files, budget):
 def llama_ms(options, kind, path, budget):
     more = ["--image-min-tokens", budget, "--image-max-tokens", budget] if budget else []
     done = call([options.llama / "llama-mtmd-cli", "-m", options.model, "-mm", options.mmproj, f"--{kind}", path, "-p", "a", "-n", 1,
-                 "-t", options.t, "--temp", 0, "-c", 4096, *more])
+                 "-t", options.t, "--temp", 0, "-c", 4096, "--jinja", *more])
     text = done.stdout + done.stderr
-    found = [float(ms) for ms in re.findall(r"(?:image|audio)(?: slice)?(?:/slice)? encoded in (\d+) ms", text)]
+    found = [float(ms) for ms in re.findall(r"mtmd batch encoding done in (\d+) ms", text)]
     if not found:
         sys.exit(f"compare_media: no encoding time in llama-mtmd-cli's output\n{text[-3000:]}")
     return sum(found)

@@ -227,7 +227,7 @@ def main():
         state = torch.load(path)
         model.load_state_dict(state["model"])
         reader.load_state_dict(state["reader"])
-        for (stepper, _), kept in zip(steppers, state["optimizers"]):
+        for (stepper, _), kept in zip(steppers, state.get("optimizers", ())):  # absent: begins with fresh momentum
             stepper.load_state_dict(kept)
         step = state["step"]
         print(f"goes on at step {step}", flush=True)

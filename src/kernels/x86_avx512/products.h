@@ -114,12 +114,9 @@ std::int64_t busy_bf16_avx512(std::int64_t rounds, float* sink) {
   constexpr int kChains = 16;
   const __m512bh x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3F803F80));  // ones
   __m512 sum[kChains];
-  for (__m512& s : sum) s = _mm512_setzero_ps();
+  for (int i = 0; i < kChains; ++i) sum[i] = _mm512_set1_ps(static_cast<float>(i));  // all different, or one would do
   for (std::int64_t i = 0; i < rounds; ++i) {
-    for (__m512& s : sum) {
-      s = _mm512_dpbf16_ps(s, x, x);
-      __asm__("" : "+v"(s));  // sixteen sums, not one
-    }
+    for (__m512& s : sum) s = _mm512_dpbf16_ps(s, x, x);
   }
   for (int i = 1; i < kChains; ++i) sum[0] = _mm512_add_ps(sum[0], sum[i]);
   _mm512_storeu_ps(sink, sum[0]);
