@@ -237,7 +237,7 @@ def main():
         reader.load_state_dict(asked)
     encoder = Encoder(args.name)
     sounds = recordings(args.state, args.recordings) if args.name == "demo" else []
-    average = {k: v.clone() for k, v in model.state_dict().items()} if step == 0 else state["average"]
+    average = state["average"] if step > 0 and "average" in state else {k: v.clone() for k, v in model.state_dict().items()}
 
     def save():
         torch.save({"model": model.state_dict(), "reader": reader.state_dict(), "optimizers": [s.state_dict() for s, _ in steppers], "step": step,
