@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <random>
 #include <string>
@@ -22,6 +23,7 @@
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "base/usable_cores.h"
+#include "kernels/abi.h"
 #include "kernels/machine_limits.h"
 #include "kernels/ops.h"
 
@@ -50,6 +52,18 @@ struct Machine {
         context(dispatch.table, pool),
         packed(options.packed),
         limits(kernels::measure_limits(context, 1.0)) {}
+
+  /// Multiply-adds a second of what the kernels of `type` are made of.
+  double limit_of_products(tensor::DType type) const {
+    switch (dispatch.table->takes[static_cast<std::size_t>(type)]) {
+      case kernels::Activations::int8:
+        return limits.int8_macs_per_second;
+      case kernels::Activations::bf16:
+        return limits.bf16_macs_per_second;
+      default:
+        return limits.float_macs_per_second;
+    }
+  }
 };
 
 /// Runs `body` as often as Google Benchmark asks for and reports `amount` per run (bytes or multiply-adds), in 10^9 a
@@ -100,13 +114,14 @@ class Matrices {
   std::size_t at_ = 0;
 };
 
-void add_matmul(Machine& machine, tensor::DType type, std::int64_t out, std::int64_t in) {
+void add_matmul(Machine& machine, tensor::DType type, std::int64_t out, std::int64_t in,
+                std::initializer_list<std::int64_t> counts = {1, 4, 16, 64, 512}) {
   // Made by the first of these benchmarks that runs, freed when those of another matrix begin.
   struct Shared {
     std::unique_ptr<Matrices> matrices;
   };
   const auto shared = std::make_shared<Shared>();
-  for (const std::int64_t tokens : {1, 4, 16, 64, 512}) {
+  for (const std::int64_t tokens : counts) {
     const std::string name = concat("matmul/", tensor::info(type).name, "/", out, "x", in, "/tokens:", tokens);
     benchmark::RegisterBenchmark(name.c_str(), [&machine, shared, type, out, in, tokens](benchmark::State& state) {
       static std::weak_ptr<Shared> previous;
@@ -125,37 +140,38 @@ void add_matmul(Machine& machine, tensor::DType type, std::int64_t out, std::int
         measure(state, "GB/s", static_cast<double>(shared->matrices->matrix_bytes()),
                 machine.limits.read_bytes_per_second, body);
       } else {
-        const bool floats = type == tensor::DType::f32 || type == tensor::DType::f16 || type == tensor::DType::bf16;
-        measure(state, "GMAC/s", static_cast<double>(tokens * out * in),
-                floats ? machine.limits.float_macs_per_second : machine.limits.int8_macs_per_second, body);
+        measure(state, "GMAC/s", static_cast<double>(tokens * out * in), machine.limit_of_products(type), body);
       }
     })->UseRealTime();
   }
 }
 
+// The last of `keys` positions attend to those before them, or, in an encoder, every row to every other.
 void add_attention(Machine& machine, tensor::DType type, std::int64_t heads, std::int64_t kv_heads, std::int64_t dim,
-                   std::int64_t keys, std::int64_t tokens) {
+                   std::int64_t keys, std::int64_t tokens, bool causal = true) {
   const std::string name = concat("attention/", tensor::info(type).name, "/", heads, "q_", kv_heads, "kv_x", dim,
                                   "/keys:", keys, "/tokens:", tokens);
   benchmark::RegisterBenchmark(name.c_str(), [=, &machine](benchmark::State& state) {
     const std::int64_t half = kv_heads * keys / kernels::kKvBlock * kernels::kv_block_bytes(type, dim);
     // Several caches in turn, as the layers of a model have them.
     const std::int64_t copies = std::max<std::int64_t>(1, (std::int64_t{96} << 20) / (2 * half));
-    std::vector<std::byte> memory(static_cast<std::size_t>(2 * half * copies));
+    base::Arena arena;
+    std::byte* const memory = arena.allocate(static_cast<std::size_t>(2 * half * copies)).value();
     std::vector<float> k(static_cast<std::size_t>(kv_heads * dim * keys));
     std::mt19937_64 random(1);
     std::normal_distribution<float> normal;
     for (float& v : k) v = normal(random);
     std::vector<kernels::KvView> caches;
     for (std::int64_t c = 0; c < copies; ++c) {
-      std::byte* at = memory.data() + 2 * half * c;
+      std::byte* at = memory + 2 * half * c;
       caches.push_back({type, at, at + half, keys, kv_heads, dim});
       kernels::kv_store(machine.context, caches.back(), k.data(), k.data(), keys, 0);
     }
     std::vector<float> q(static_cast<std::size_t>(tokens * heads * dim), 0.01F), out(q.size());
     std::vector<std::int64_t> begin(static_cast<std::size_t>(tokens), 0), end(begin.size());
     std::int64_t pairs = 0;
-    for (std::int64_t t = 0; t < tokens; ++t) pairs += end[static_cast<std::size_t>(t)] = keys - tokens + t + 1;
+    for (std::int64_t t = 0; t < tokens; ++t)
+      pairs += end[static_cast<std::size_t>(t)] = causal ? keys - tokens + t + 1 : keys;
     std::size_t at = 0;
     const auto body = [&] {
       kernels::attention(machine.context, q.data(), tokens, heads, caches[at++ % caches.size()], begin.data(),
@@ -219,6 +235,13 @@ void add_all(Machine& machine) {
   add_matmul(machine, DType::q4_0, 1536, 12288);
   add_matmul(machine, DType::q6_k, 65536, 1536);
   add_matmul(machine, DType::q4_0, 1408, 2816);
+  // The vision tower of the E sizes, a picture of 280 soft tokens.
+  for (const DType type : {DType::bf16, DType::f16}) {
+    add_matmul(machine, type, 768, 768, {240, 504, 2520});
+    add_matmul(machine, type, 3072, 768, {240, 504, 2520});
+    add_matmul(machine, type, 768, 3072, {240, 504, 2520});
+  }
+  for (const DType type : {DType::f32, DType::bf16}) add_attention(machine, type, 12, 12, 64, 2560, 2560, false);
   for (const DType type : {DType::f16, DType::q8_0, DType::f32}) {
     add_attention(machine, type, 8, 1, 256, 512, 1);
     add_attention(machine, type, 8, 1, 512, 8192, 1);
@@ -276,6 +299,7 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("weights", options.packed ? "packed" : "mapped");
   benchmark::AddCustomContext("limit_memory_GB/s", giga(machine.limits.read_bytes_per_second));
   benchmark::AddCustomContext("limit_int8_GMAC/s", giga(machine.limits.int8_macs_per_second));
+  benchmark::AddCustomContext("limit_bf16_GMAC/s", giga(machine.limits.bf16_macs_per_second));
   benchmark::AddCustomContext("limit_float_GMAC/s", giga(machine.limits.float_macs_per_second));
   add_all(machine);
   benchmark::RunSpecifiedBenchmarks();

@@ -91,14 +91,15 @@ struct MatmulTile {
 };
 
 /// Positions whose keys and values lie together, a block. In the order in which they are read, strips of kStrip lanes:
-/// keys [kKeyBlock / kStrip][head_dim][kStrip positions], values [head_dim / kStrip][kKeyBlock][kStrip dimensions], the
-/// last strip of values as narrow as what is left. A block of q8_0 holds 8-bit integers that way and behind them f16
-/// scales [head_dim / kKeyBlock, rounded up][kKeyBlock], one for each kKeyBlock dimensions of a position.
+/// keys [kKeyBlock / kStrip][dimensions][kStrip positions], values [dimensions / kStrip][kKeyBlock][kStrip dimensions],
+/// with zeros behind head_dim up to a multiple of kStrip. Where a table multiplies pairs of bf16, two dimensions of a
+/// key and two positions of a value lie beside each other in a lane. A block of q8_0 holds 8-bit integers and behind
+/// them f16 scales [head_dim / kKeyBlock, rounded up][kKeyBlock], one for each kKeyBlock dimensions of a position.
 inline constexpr std::int64_t kKeyBlock = 32, kStrip = 16;
 /// f32, f16, bf16 and q8_0.
 inline constexpr int kCacheTypes = 4;
 /// The most rows (tokens times heads) of an attention tile.
-inline constexpr std::int64_t kAttentionRows = 64;
+inline constexpr std::int64_t kAttentionRows = 96;
 
 /// Attention of some tokens' query heads that share a KV head: q and out hold [heads][head_dim] per token.
 struct AttentionTile {
@@ -111,10 +112,11 @@ struct AttentionTile {
   const std::int64_t *key_begin = nullptr,
                      *key_end = nullptr;  ///< [tokens] positions; position p lies in slot p % slots
   float scale = 1;
+  float* scratch = nullptr;  ///< [tokens * heads * head_dim], the kernel's own
 };
 
-/// One ISA's functions. A matmul that is nullptr has its weights decoded to f32; busy_int8 and busy_bf16 may be;
-/// every other must be there.
+/// One ISA's functions. A matmul that is nullptr has its weights decoded to f32; busy_int8, busy_bf16 and, where
+/// nothing takes bf16, round_row may be; every other must be there.
 struct KernelTable {
   const char* name = nullptr;
   /// Per tensor::DType. A type no table has is decoded to f32 and takes the f32 kernel.
@@ -142,6 +144,8 @@ struct KernelTable {
   void (*attention[kCacheTypes])(const AttentionTile&) = {};
   void (*store_key[kCacheTypes])(const float* x, std::int64_t head_dim, std::uint8_t* block, std::int64_t at) = {};
   void (*store_value[kCacheTypes])(const float* x, std::int64_t head_dim, std::uint8_t* block, std::int64_t at) = {};
+  /// Where queries and the softmax's weights are rounded to the cache's type.
+  bool rounds_queries[kCacheTypes] = {};
 
   /// Keep the arithmetic units busy for some rounds with what matmuls are made of; return the multiply-adds done.
   /// `sink` takes 16 floats, so that nothing can be left out.

@@ -1,9 +1,10 @@
 // Tiles of bf16 weights times activations rounded to bf16, for instruction sets that multiply pairs of them. One result
-// is a sum over runs of kRunPairs pairs of columns, in order, each run one chain over its pairs:
+// is a sum over runs of kRunWords pairs of columns, in order, each run one chain over its pairs:
 //   acc = x[2p] * w[2p] + (x[2p + 1] * w[2p + 1] + acc), every sum rounded once
 // which is what AVX-512's instruction does: the same bits for one token and for many, and from plain multiply-adds (but
 // for denormal numbers, which the instruction takes for zero). From an instruction set's `Isa` (quantised_matmul.h) it
 // takes transpose16, prefetch, prefetch_far, kAhead, and
+//   to_bf16(v)                            to nearest, ties to even
 //   add_pairs(acc, w, x)                  the step above, for kLanes rows
 //   kPairTokens                           tokens multiplied at a time with a panel: as many as registers hold
 #pragma once
@@ -11,11 +12,11 @@
 #include "kernels/abi.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
+#include "kernels/word_panel.h"
 
 namespace carat::kernels {
 namespace {
 
-constexpr std::int64_t kRunPairs = 64;
 /// Pairs of columns in sixteen bytes of a row, which are read at a time.
 constexpr std::int64_t kStepPairs = 4;
 inline constexpr BlockFields kPairFields = block_fields(2);
@@ -51,8 +52,8 @@ template <typename Isa, typename Rows>
     const Rows rows(tile, first);
     const std::uint8_t* next = tile.weights + first * tile.weight_row_bytes + Isa::kAhead;
     Floats total{};
-    for (std::int64_t run = 0; run < pairs; run += kRunPairs) {
-      const std::int64_t end = run + kRunPairs < pairs ? run + kRunPairs : pairs;
+    for (std::int64_t run = 0; run < pairs; run += kRunWords) {
+      const std::int64_t end = run + kRunWords < pairs ? run + kRunWords : pairs;
       Floats acc{};
       for (std::int64_t p = run; p < end; p += kStepPairs) {
         if constexpr (Rows::kPacked) {
@@ -71,103 +72,51 @@ template <typename Isa, typename Rows>
   }
 }
 
-/// kPanelRows rows' pairs of columns, those of one pair together.
-constexpr std::int64_t kPanelPairs = 4096 / kPanelRows;
-struct alignas(64) PairPanel {
-  std::uint32_t w[kPanelPairs][kPanelRows];
+/// How a panel of pairs is multiplied (word_panel.h).
+template <typename I>
+struct PairProduct {
+  using Isa = I;
+  using Vector = Bits;
+  static constexpr int kColumns = 2, kStoredColumns = 2, kTokens = Isa::kPairTokens;
+
+  template <typename Rows>
+  [[gnu::noinline]] static void fill(WordPanel& panel, const Rows* rows, std::int64_t first, std::int64_t pairs,
+                                     std::int64_t in) {
+    for (int group = 0; group < kGroups; ++group) {
+      for (std::int64_t p = 0; p < pairs; p += kStepPairs) {
+        Bits w[kStepPairs];
+        read_pairs<Isa>(rows[group], first + p, in, w);
+        for (std::int64_t i = 0; i < kStepPairs; ++i) store(&panel.w[p + i][kLanes * group], w[i]);
+      }
+    }
+  }
+  static const std::uint8_t* activations(const MatmulTile& tile) {
+    return reinterpret_cast<const std::uint8_t*>(tile.rounded);
+  }
+  static std::int64_t stride(const MatmulTile& tile) { return 2 * tile.rounded_stride; }
+  [[gnu::always_inline]] static Bits operand(Bits pair) { return pair; }
+  [[gnu::always_inline]] static Floats add(Floats acc, Bits w, Bits x) { return Isa::add_pairs(acc, w, x); }
 };
-
-template <typename Isa, typename Rows>
-[[gnu::noinline]] void fill_pairs(PairPanel& panel, const Rows* rows, std::int64_t begin, std::int64_t pairs,
-                                  std::int64_t in) {
-  for (int group = 0; group < kGroups; ++group) {
-    for (std::int64_t p = 0; p < pairs; p += kStepPairs) {
-      Bits w[kStepPairs];
-      read_pairs<Isa>(rows[group], begin + p, in, w);
-      for (std::int64_t i = 0; i < kStepPairs; ++i) store(&panel.w[p + i][kLanes * group], w[i]);
-    }
-  }
-}
-
-template <typename Isa, int Tokens>
-[[gnu::noinline]] void multiply_pairs(const PairPanel& panel, const MatmulTile& tile, std::int64_t token,
-                                      std::int64_t begin, std::int64_t pairs, NextPanel& next) {
-  const std::uint16_t* x[Tokens];
-  float* out[Tokens];
-  for (int t = 0; t < Tokens; ++t) {
-    x[t] = tile.rounded + (token + t) * tile.rounded_stride + 2 * begin;
-    out[t] = tile.out + (token + t) * tile.out_stride;
-  }
-  for (std::int64_t run = 0; run < pairs; run += kRunPairs) {
-    const std::int64_t end = run + kRunPairs < pairs ? run + kRunPairs : pairs;
-    next.ask<Isa>();
-    Floats acc[Tokens][kGroups];
-    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-      repeat<kGroups>([&](auto group) __attribute__((always_inline)) { acc[t][group] = Floats{}; });
-    });
-    for (std::int64_t p = run; p < end; ++p) {
-      Bits w[kGroups];
-      repeat<kGroups>([&](auto group)
-                          __attribute__((always_inline)) { w[group] = load<Bits>(panel.w[p] + kLanes * group); });
-      repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-        const Bits v = pair_of(x[t], p);
-        repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
-          acc[t][group] = Isa::add_pairs(acc[t][group], w[group], v);
-        });
-      });
-    }
-    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
-        const std::int64_t rows = tile.rows - kLanes * group;
-        const Floats before = begin + run == 0 ? Floats{} : load_rows(out[t] + kLanes * group, rows);
-        store_rows(out[t] + kLanes * group, before + acc[t][group], rows);
-      });
-    });
-  }
-}
-
-// The last few tokens, at most Tokens.
-template <typename Isa, int Tokens>
-[[gnu::always_inline]] inline void multiply_pairs_rest(const PairPanel& panel, const MatmulTile& tile,
-                                                       std::int64_t token, std::int64_t begin, std::int64_t pairs,
-                                                       NextPanel& next) {
-  if constexpr (Tokens > 0) {
-    if (tile.tokens - token == Tokens) return multiply_pairs<Isa, Tokens>(panel, tile, token, begin, pairs, next);
-    multiply_pairs_rest<Isa, Tokens - 1>(panel, tile, token, begin, pairs, next);
-  }
-}
-
-template <typename Isa, typename Rows>
-void pair_tile_of(const MatmulTile& tile) {
-  if (tile.tokens == 1) return one_token_pairs<Isa, Rows>(tile);
-  Rows rows[kGroups];
-  for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
-  PairPanel panel;
-  const std::int64_t all = (tile.in + 1) / 2;
-  for (std::int64_t begin = 0; begin < all; begin += kPanelPairs) {
-    const std::int64_t pairs = all - begin < kPanelPairs ? all - begin : kPanelPairs;
-    fill_pairs<Isa>(panel, rows, begin, pairs, tile.in);
-    constexpr int kTokens = Isa::kPairTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
-    constexpr std::int64_t kWord = 4;
-    const bool last = begin + pairs >= all;
-    NextPanel next{tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (begin + pairs)),
-                   kRows * tile.weight_row_bytes, kRows * kWord * pairs, static_cast<int>(kPanelRows / kRows), 0};
-    const std::int64_t asks = (pairs + kRunPairs - 1) / kRunPairs * ((tile.tokens + kTokens - 1) / kTokens);
-    next.lines = static_cast<int>((next.runs * ((next.bytes + 63) / 64) + asks - 1) / asks);
-    std::int64_t t = 0;
-    for (; t + kTokens <= tile.tokens; t += kTokens) multiply_pairs<Isa, kTokens>(panel, tile, t, begin, pairs, next);
-    multiply_pairs_rest<Isa, kTokens - 1>(panel, tile, t, begin, pairs, next);
-  }
-}
 
 template <typename Isa>
 void bf16_matmul_tile(const MatmulTile& tile) {
-  if (tile.packed) return pair_tile_of<Isa, PackedRows<Isa, kPairFields>>(tile);
-  pair_tile_of<Isa, MappedRows<Isa, kPairFields>>(tile);
+  const auto of = [&]<typename Rows>() {
+    if (tile.tokens == 1) return one_token_pairs<Isa, Rows>(tile);
+    multiply_panels<PairProduct<Isa>, Rows>(tile);
+  };
+  if (tile.packed) return of.template operator()<PackedRows<Isa, kPairFields>>();
+  of.template operator()<MappedRows<Isa, kPairFields>>();
+}
+
+template <typename Isa>
+void round_row(const float* x, std::int64_t in, std::int64_t padded, std::uint16_t* out) {
+  for (std::int64_t i = 0; i < padded; i += kLanes)
+    store(out + i, i < in ? Isa::to_bf16(load_rows(x + i, in - i)) : Halves{});
 }
 
 template <typename Isa>
 constexpr void add_bf16_products(KernelTable& table) {
+  table.round_row = round_row<Isa>;
   table.matmul[2] = bf16_matmul_tile<Isa>;
   table.takes[2] = Activations::bf16;
 }

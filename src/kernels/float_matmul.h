@@ -7,11 +7,10 @@
 #include "kernels/abi.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
+#include "kernels/word_panel.h"
 
 namespace carat::kernels {
 namespace {
-
-constexpr std::int64_t kRunColumns = 64;
 
 // How sixteen bytes of each of kLanes rows become vectors of one column each (lane r is row r).
 struct FloatF32 {
@@ -78,9 +77,9 @@ template <typename Isa, typename Element, int Runs, typename Rows>
                                               const std::uint8_t* next, const float* x) {
   constexpr int kStep = kStepColumns<Element>;
   Floats acc[Runs] = {};
-  for (std::int64_t k = 0; k < kRunColumns; k += kStep) {
+  for (std::int64_t k = 0; k < kRunWords; k += kStep) {
     for (int run = 0; run < Runs; ++run) {
-      const std::int64_t at = run * kRunColumns + k;
+      const std::int64_t at = run * kRunWords + k;
       Floats w[kStep];
       read_columns<Isa, Element>(rows, column + at, in, w);
       for (int i = 0; i < kStep; ++i) acc[run] = Isa::multiply_add(w[i], splat(x[at + i]), acc[run]);
@@ -100,7 +99,7 @@ template <typename Isa, typename Element, int Runs, typename Rows>
 template <typename Isa, typename Element, typename Rows>
 [[gnu::noinline]] void one_token_float(const MatmulTile& tile) {
   // Memory likes packed weights best in the order of their bytes; mapped rows are streams of their own anyway.
-  constexpr std::int64_t kRuns = Rows::kPacked ? 1 : 4, kTogether = kRuns * kRunColumns;
+  constexpr std::int64_t kRuns = Rows::kPacked ? 1 : 4, kTogether = kRuns * kRunWords;
   for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
     const Rows rows(tile, first);
     const std::uint8_t* next = tile.weights + first * tile.weight_row_bytes +
@@ -110,10 +109,10 @@ template <typename Isa, typename Element, typename Rows>
     for (; k + kTogether <= tile.in; k += kTogether) {
       total = add_runs<Isa, Element, kRuns>(total, rows, k, tile.in, next, tile.x + k);
     }
-    for (; k < tile.in; k += kRunColumns) {
-      const std::int64_t n = tile.in - k < kRunColumns ? tile.in - k : kRunColumns;
+    for (; k < tile.in; k += kRunWords) {
+      const std::int64_t n = tile.in - k < kRunWords ? tile.in - k : kRunWords;
       // Zeros behind the last columns: a product of zeros changes no sum.
-      alignas(kVectorBytes) float x[kRunColumns] = {};
+      alignas(kVectorBytes) float x[kRunWords] = {};
       __builtin_memcpy(x, tile.x + k, static_cast<std::size_t>(n) * 4);
       total = add_runs<Isa, Element, 1>(total, rows, k, tile.in, next, x);
     }
@@ -121,99 +120,41 @@ template <typename Isa, typename Element, typename Rows>
   }
 }
 
-/// kPanelRows rows' columns as f32, the rows of one column together.
-constexpr std::int64_t kFloatColumns = 4096 / kPanelRows;
-struct alignas(64) FloatPanel {
-  float w[kFloatColumns][kPanelRows];
+/// How a panel of columns as f32 is multiplied (word_panel.h).
+template <typename I, typename Element>
+struct FloatProduct {
+  using Isa = I;
+  using Vector = Floats;
+  static constexpr int kColumns = 1, kStoredColumns = Element::kFields.values, kTokens = Isa::kFloatTokens;
+
+  template <typename Rows>
+  [[gnu::noinline]] static void fill(WordPanel& panel, const Rows* rows, std::int64_t first, std::int64_t columns,
+                                     std::int64_t /*in*/) {
+    constexpr std::int64_t kStep = kStepColumns<Element>;
+    for (int group = 0; group < kGroups; ++group) {
+      for (std::int64_t k = 0; k < columns; k += kStep) {
+        Floats w[kStep];
+        read_columns<Isa, Element>(rows[group], first + k, first + columns, w);
+        for (std::int64_t i = 0; i < kStep && k + i < kPanelWords; ++i) store(&panel.w[k + i][kLanes * group], w[i]);
+      }
+    }
+  }
+  static const std::uint8_t* activations(const MatmulTile& tile) {
+    return reinterpret_cast<const std::uint8_t*>(tile.x);
+  }
+  static std::int64_t stride(const MatmulTile& tile) { return 4 * tile.in; }
+  [[gnu::always_inline]] static Floats operand(Bits x) { return as_float(x); }
+  [[gnu::always_inline]] static Floats add(Floats acc, Floats w, Floats x) { return Isa::multiply_add(w, x, acc); }
 };
 
-template <typename Isa, typename Element, typename Rows>
-[[gnu::noinline]] void fill(FloatPanel& panel, const Rows* rows, std::int64_t begin, std::int64_t columns) {
-  constexpr std::int64_t kStep = kStepColumns<Element>;
-  for (int group = 0; group < kGroups; ++group) {
-    for (std::int64_t k = 0; k < columns; k += kStep) {
-      Floats w[kStep];
-      read_columns<Isa, Element>(rows[group], begin + k, begin + columns, w);
-      for (std::int64_t i = 0; i < kStep && k + i < kFloatColumns; ++i) store(&panel.w[k + i][kLanes * group], w[i]);
-    }
-  }
-}
-
-// Accumulators are indexed by constants alone: otherwise gcc keeps them in memory, and storing them takes twice as long
-// as the products.
-template <typename Isa, int Tokens>
-[[gnu::noinline]] void multiply(const FloatPanel& panel, const MatmulTile& tile, std::int64_t token, std::int64_t begin,
-                                std::int64_t columns, NextPanel& next) {
-  const float* x[Tokens];
-  float* out[Tokens];
-  for (int t = 0; t < Tokens; ++t) {
-    x[t] = tile.x + (token + t) * tile.in + begin;
-    out[t] = tile.out + (token + t) * tile.out_stride;
-  }
-  for (std::int64_t run = 0; run < columns; run += kRunColumns) {
-    const std::int64_t end = run + kRunColumns < columns ? run + kRunColumns : columns;
-    next.ask<Isa>();
-    Floats acc[Tokens][kGroups];
-    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-      repeat<kGroups>([&](auto group) __attribute__((always_inline)) { acc[t][group] = Floats{}; });
-    });
-    for (std::int64_t k = run; k < end; ++k) {
-      Floats w[kGroups];
-      repeat<kGroups>([&](auto group)
-                          __attribute__((always_inline)) { w[group] = load<Floats>(panel.w[k] + kLanes * group); });
-      repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-        const Floats v = splat(x[t][k]);
-        repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
-          acc[t][group] = Isa::multiply_add(w[group], v, acc[t][group]);
-        });
-      });
-    }
-    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
-        const std::int64_t rows = tile.rows - kLanes * group;
-        const Floats before = begin + run == 0 ? Floats{} : load_rows(out[t] + kLanes * group, rows);
-        store_rows(out[t] + kLanes * group, before + acc[t][group], rows);
-      });
-    });
-  }
-}
-
-// The last few tokens, at most Tokens.
-template <typename Isa, int Tokens>
-[[gnu::always_inline]] inline void multiply_rest(const FloatPanel& panel, const MatmulTile& tile, std::int64_t token,
-                                                 std::int64_t begin, std::int64_t columns, NextPanel& next) {
-  if constexpr (Tokens > 0) {
-    if (tile.tokens - token == Tokens) return multiply<Isa, Tokens>(panel, tile, token, begin, columns, next);
-    multiply_rest<Isa, Tokens - 1>(panel, tile, token, begin, columns, next);
-  }
-}
-
-template <typename Isa, typename Element, typename Rows>
-void float_tile_of(const MatmulTile& tile) {
-  if (tile.tokens == 1) return one_token_float<Isa, Element, Rows>(tile);
-  Rows rows[kGroups];
-  for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
-  FloatPanel panel;
-  for (std::int64_t begin = 0; begin < tile.in; begin += kFloatColumns) {
-    const std::int64_t columns = tile.in - begin < kFloatColumns ? tile.in - begin : kFloatColumns;
-    fill<Isa, Element>(panel, rows, begin, columns);
-    constexpr int kTokens = Isa::kFloatTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
-    constexpr std::int64_t kWord = 4, kValues = Element::kFields.values;
-    const bool last = begin + columns >= tile.in;
-    NextPanel next{
-        tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (begin + columns) / kValues),
-        kRows * tile.weight_row_bytes, kRows * kWord * columns / kValues, static_cast<int>(kPanelRows / kRows), 0};
-    const std::int64_t asks = (columns + kRunColumns - 1) / kRunColumns * ((tile.tokens + kTokens - 1) / kTokens);
-    next.lines = static_cast<int>((next.runs * ((next.bytes + 63) / 64) + asks - 1) / asks);
-    std::int64_t t = 0;
-    for (; t + kTokens <= tile.tokens; t += kTokens) multiply<Isa, kTokens>(panel, tile, t, begin, columns, next);
-    multiply_rest<Isa, kTokens - 1>(panel, tile, t, begin, columns, next);
-  }
-}
 template <typename Isa, typename Element>
 void float_matmul_tile(const MatmulTile& tile) {
-  if (tile.packed) return float_tile_of<Isa, Element, PackedRows<Isa, Element::kFields>>(tile);
-  float_tile_of<Isa, Element, MappedRows<Isa, Element::kFields>>(tile);
+  const auto of = [&]<typename Rows>() {
+    if (tile.tokens == 1) return one_token_float<Isa, Element, Rows>(tile);
+    multiply_panels<FloatProduct<Isa, Element>, Rows>(tile);
+  };
+  if (tile.packed) return of.template operator()<PackedRows<Isa, Element::kFields>>();
+  of.template operator()<MappedRows<Isa, Element::kFields>>();
 }
 
 }  // namespace

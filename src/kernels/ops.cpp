@@ -24,12 +24,13 @@ struct Context::Scratch {
   std::vector<std::int8_t> q;
   std::vector<std::uint16_t> rounded;
   std::vector<float> scale, sum, half_sum, total, half_total;
-  std::vector<std::vector<float>> per_thread;
+  std::vector<std::vector<float>> per_thread, gated;  ///< of each thread
 };
 
 Context::Context(std::shared_ptr<const KernelTable> table, base::ThreadPool& pool)
     : table_(std::move(table)), pool_(&pool), scratch_(std::make_unique<Scratch>()) {
   scratch_->per_thread.resize(static_cast<std::size_t>(pool.threads()));
+  scratch_->gated.resize(static_cast<std::size_t>(pool.threads()));
 }
 Context::~Context() = default;
 Context::Context(Context&&) noexcept = default;
@@ -62,16 +63,16 @@ void grow(std::vector<T>& v, std::int64_t n) {
   if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
 }
 
-// Calls row(t) for all tokens, on all threads where that is worth waking them.
 template <typename Row>
-void each_token(const Context& context, std::int64_t tokens, std::int64_t in, const Row& row) {
-  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
+void each_row(const Context& context, std::int64_t rows, std::int64_t width, const Row& row) {
+  if (rows * width < kSerialElements) {
+    for (std::int64_t t = 0; t < rows; ++t) row(t);
+    return;
+  }
+  const std::int64_t grain = std::max<std::int64_t>(1, rows / (4 * context.pool().threads()));
+  context.pool().parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t t = begin; t < end; ++t) row(t);
-  };
-  if (tokens * in < kSerialElements)
-    body(0, tokens, 0);
-  else
-    context.pool().parallel_for(tokens, 8, std::ref(body));
+  });
 }
 
 void quantise(const Context& context, const float* x, std::int64_t tokens, std::int64_t in, QuantisedRows& out) {
@@ -84,7 +85,7 @@ void quantise(const Context& context, const float* x, std::int64_t tokens, std::
   grow(s.total, tokens * padded / 32);
   grow(s.half_total, tokens * padded / 16);
   out = {s.q.data(), s.scale.data(), s.sum.data(), s.half_sum.data(), s.total.data(), s.half_total.data(), padded};
-  each_token(context, tokens, in, [&](std::int64_t t) {
+  each_row(context, tokens, in, [&](std::int64_t t) {
     context.table().quantise_row(x + t * in, in, padded, s.q.data() + t * padded, s.scale.data() + t * padded / 32,
                                  s.sum.data() + t * padded / 32, s.half_sum.data() + t * padded / 16,
                                  s.total.data() + t * padded / 32, s.half_total.data() + t * padded / 16);
@@ -96,8 +97,8 @@ std::int64_t round_rows(const Context& context, const float* x, std::int64_t tok
   std::vector<std::uint16_t>& out = context.scratch().rounded;
   const std::int64_t stride = (in + kRoundedGroup - 1) / kRoundedGroup * kRoundedGroup;
   grow(out, tokens * stride);
-  each_token(context, tokens, in,
-             [&](std::int64_t t) { context.table().round_row(x + t * in, in, stride, out.data() + t * stride); });
+  each_row(context, tokens, in,
+           [&](std::int64_t t) { context.table().round_row(x + t * in, in, stride, out.data() + t * stride); });
   return stride;
 }
 
@@ -115,18 +116,6 @@ void decoded_tile(const Context& context, const tensor::TensorView& weight, std:
   tile.weights = reinterpret_cast<const std::uint8_t*>(rows.data());
   tile.weight_row_bytes = tile.in * 4;
   context.table().matmul[static_cast<std::size_t>(tensor::DType::f32)](tile);
-}
-
-template <typename Row>
-void each_row(const Context& context, std::int64_t rows, std::int64_t width, const Row& row) {
-  if (rows * width < kSerialElements) {
-    for (std::int64_t t = 0; t < rows; ++t) row(t);
-    return;
-  }
-  const std::int64_t grain = std::max<std::int64_t>(1, rows / (4 * context.pool().threads()));
-  context.pool().parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t t = begin; t < end; ++t) row(t);
-  });
 }
 
 // Elementwise work over one long run of values, cut at multiples of 4096 so that vector tails stay where they are.
@@ -155,63 +144,145 @@ std::size_t cache_type_index(tensor::DType dtype) {
   }
 }
 
+void clamp_values(const float* x, std::int64_t count, const Bounds& bounds, float* out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float above = x[i] < bounds.low ? bounds.low : x[i];
+    out[i] = above > bounds.high ? bounds.high : above;
+  }
+}
+
+std::int64_t pieces(std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; }
+
 // Tokens whose activations stay in the second cache level while tile after tile of weights is multiplied with them;
-// fewer would have the weights unpacked too often. A multiple of what kernels take at a time.
-std::int64_t tokens_at_a_time(std::int64_t in, std::int64_t bytes_each) {
+// fewer would have the weights unpacked too often. Multiples of what kernels take at a time, of equal size.
+std::int64_t tokens_at_a_time(std::int64_t tokens, std::int64_t in, std::int64_t bytes_each) {
   constexpr std::int64_t kBytes = 384 << 10, kLeast = 48, kMultiple = 24;
-  return std::max(kLeast, kBytes / (in * bytes_each) / kMultiple * kMultiple);
+  const std::int64_t most = std::max(kLeast, kBytes / (in * bytes_each) / kMultiple * kMultiple);
+  return tokens <= most ? tokens : pieces(pieces(tokens, pieces(tokens, most)), kMultiple) * kMultiple;
+}
+
+/// Activations [tokens, in] as the kernels of the weights they are multiplied with take them, prepared once.
+class Activated {
+ public:
+  Activated(const Context& context, const float* x, std::int64_t tokens, std::int64_t in,
+            const bool (&taken)[kActivations])
+      : context_(context), x_(x), tokens_(tokens), in_(in) {
+    const bool any_float = taken[static_cast<int>(Activations::f32)],
+               any_bf16 = taken[static_cast<int>(Activations::bf16)];
+    if (taken[static_cast<int>(Activations::int8)]) quantise(context, x, tokens, in, quantised_);
+    if (any_bf16) rounded_stride_ = round_rows(context, x, tokens, in);
+    block_ = tokens_at_a_time(tokens, in, any_float ? 4 : any_bf16 ? 2 : 1);
+  }
+
+  std::int64_t tokens() const { return tokens_; }
+  /// Tokens of a tile.
+  std::int64_t block() const { return block_; }
+
+  /// The products of tile_rows rows of a weight from `row` on with block() tokens from `first` on, or as many as there
+  /// are; out[0] belongs to the first of both.
+  void multiply(const PackedMatrix& weight, std::int64_t row, std::int64_t first, int thread, const Bounds& bounds,
+                float* out, std::int64_t out_stride) const {
+    const KernelTable& table = context_.table();
+    const PackedMatrix::Impl& matrix = weight.impl();
+    const tensor::TensorView& view = matrix.view;
+    MatmulTile tile;
+    tile.weight_row_bytes = view.row_bytes();
+    tile.packed = matrix.packed != nullptr;
+    tile.weights =
+        reinterpret_cast<const std::uint8_t*>(tile.packed ? matrix.packed : view.data) + row * tile.weight_row_bytes;
+    tile.rows = std::min(table.tile_rows, view.shape[0] - row);
+    tile.in = in_;
+    tile.x = x_ + first * in_;
+    tile.quantised = quantised_.from(first);
+    tile.rounded = rounded_stride_ > 0 ? context_.scratch().rounded.data() + first * rounded_stride_ : nullptr;
+    tile.rounded_stride = rounded_stride_;
+    tile.tokens = std::min(block_, tokens_ - first);
+    tile.out_stride = out_stride;
+    tile.out = out;
+    if (const auto kernel = table.matmul[static_cast<std::size_t>(view.dtype)])
+      kernel(tile);
+    else
+      decoded_tile(context_, view, row, tile, thread);
+    if (bounds == Bounds{}) return;
+    for (std::int64_t t = 0; t < tile.tokens; ++t)
+      clamp_values(out + t * out_stride, tile.rows, bounds, out + t * out_stride);
+  }
+
+  /// Calls body(tile, first, thread) for `tiles` tiles of rows and block after block of tokens, on all threads where
+  /// that is worth waking them.
+  template <typename Body>
+  void each_tile(std::int64_t tiles, const Body& body) const {
+    const std::int64_t threads = context_.pool().threads(), blocks = pieces(tokens_, block_);
+    if (tiles * context_.table().tile_rows * in_ * tokens_ < kSerialElements) {
+      for (std::int64_t i = 0; i < tiles * blocks; ++i) body(i % tiles, i / tiles * block_, 0);
+      return;
+    }
+    // Some pieces for each thread, of as many tiles of rows as that leaves: a block of activations is read again from a
+    // slower cache for every piece. Pieces of the same rows follow one another, so that weights come from memory once.
+    const std::int64_t rows = std::max<std::int64_t>(1, tiles * blocks / (8 * threads)), parts = pieces(tiles, rows);
+    const auto part = [&](std::int64_t begin, std::int64_t end, int thread) {
+      for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t row = unit / blocks * rows;
+        for (std::int64_t i = row; i < std::min(tiles, row + rows); ++i) body(i, unit % blocks * block_, thread);
+      }
+    };
+    // By reference: a copy of the closure would be allocated at every call.
+    context_.pool().parallel_for(parts * blocks, 1, std::ref(part));
+  }
+
+ private:
+  const Context& context_;
+  const float* x_;
+  std::int64_t tokens_, in_, block_ = 0, rounded_stride_ = 0;
+  QuantisedRows quantised_;
+};
+
+Activations taken_by(const Context& context, const PackedMatrix& weight) {
+  return context.table().takes[static_cast<std::size_t>(weight.dtype())];
 }
 
 }  // namespace
 
 void matmul(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets) {
   if (tokens == 0 || targets.empty()) return;
-  const KernelTable& table = context.table();
   const std::int64_t in = targets[0].weight->in_features();
-  bool any[kActivations] = {};
+  bool taken[kActivations] = {};
   for (const MatmulTarget& target : targets) {
     expects(target.weight->in_features() == in, "all targets of a matmul take the same input");
-    any[static_cast<int>(table.takes[static_cast<std::size_t>(target.weight->dtype())])] = true;
+    taken[static_cast<int>(taken_by(context, *target.weight))] = true;
   }
-  const bool any_float = any[static_cast<int>(Activations::f32)], any_bf16 = any[static_cast<int>(Activations::bf16)];
-  QuantisedRows quantised;
-  if (any[static_cast<int>(Activations::int8)]) quantise(context, x, tokens, in, quantised);
-  const std::int64_t rounded_stride = any_bf16 ? round_rows(context, x, tokens, in) : 0;
-
-  const Tiles tiles(targets, table.tile_rows);
-  const std::int64_t block = tokens_at_a_time(in, any_float ? 4 : any_bf16 ? 2 : 1);
-  const auto one_tile = [&](std::int64_t i, std::int64_t first, int thread) {
+  const Activated activated(context, x, tokens, in, taken);
+  const Tiles tiles(targets, context.table().tile_rows);
+  activated.each_tile(tiles.count, [&](std::int64_t i, std::int64_t first, int thread) {
     const auto [target, row] = tiles.at(i);
-    const PackedMatrix::Impl& matrix = target->weight->impl();
-    const tensor::TensorView& weight = matrix.view;
-    MatmulTile tile;
-    tile.weight_row_bytes = weight.row_bytes();
-    tile.packed = matrix.packed != nullptr;
-    tile.weights =
-        reinterpret_cast<const std::uint8_t*>(tile.packed ? matrix.packed : weight.data) + row * tile.weight_row_bytes;
-    tile.rows = std::min(table.tile_rows, weight.shape[0] - row);
-    tile.in = in;
-    tile.x = x + first * in;
-    tile.quantised = quantised.from(first);
-    tile.rounded = any_bf16 ? context.scratch().rounded.data() + first * rounded_stride : nullptr;
-    tile.rounded_stride = rounded_stride;
-    tile.tokens = std::min(block, tokens - first);
-    tile.out_stride = target->out_stride != 0 ? target->out_stride : weight.shape[0];
-    tile.out = target->out + first * tile.out_stride + row;
-    if (const auto kernel = table.matmul[static_cast<std::size_t>(weight.dtype)])
-      kernel(tile);
-    else
-      decoded_tile(context, weight, row, tile, thread);
-  };
-  const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
-    for (std::int64_t first = 0; first < tokens; first += block) {
-      for (std::int64_t i = begin; i < end; ++i) one_tile(i, first, thread);
-    }
-  };
-  if (tiles.count * table.tile_rows * in * tokens < kSerialElements) return body(0, tiles.count, 0);
-  const std::int64_t pieces = 8 * context.pool().threads();
-  // By reference: a copy of the closure would be allocated at every call.
-  context.pool().parallel_for(tiles.count, std::max<std::int64_t>(1, tiles.count / pieces), std::ref(body));
+    const std::int64_t stride = target->out_stride != 0 ? target->out_stride : target->weight->out_features();
+    activated.multiply(*target->weight, row, first, thread, target->bounds, target->out + first * stride + row, stride);
+  });
+}
+
+void gelu_gated_matmul(const Context& context, const float* x, std::int64_t tokens, const PackedMatrix& gate,
+                       const PackedMatrix& up, float* out, const Bounds& gate_bounds, const Bounds& up_bounds) {
+  if (tokens == 0) return;
+  const std::int64_t in = gate.in_features(), width = gate.out_features(), rows = context.table().tile_rows;
+  expects(up.in_features() == in && up.out_features() == width, "gate and up have one shape");
+  bool taken[kActivations] = {};
+  for (const PackedMatrix* weight : {&gate, &up}) taken[static_cast<int>(taken_by(context, *weight))] = true;
+  const Activated activated(context, x, tokens, in, taken);
+  const std::int64_t block = std::min(activated.block(), tokens);
+  activated.each_tile((width + rows - 1) / rows, [&](std::int64_t i, std::int64_t first, int thread) {
+    std::vector<float>& both = context.scratch().gated[static_cast<std::size_t>(thread)];
+    grow(both, 2 * block * rows);
+    float *const gates = both.data(), *const ups = gates + block * rows;
+    activated.multiply(gate, i * rows, first, thread, gate_bounds, gates, rows);
+    activated.multiply(up, i * rows, first, thread, up_bounds, ups, rows);
+    const std::int64_t count = std::min(rows, width - i * rows);
+    for (std::int64_t t = 0; t < std::min(block, tokens - first); ++t)
+      context.table().gelu_tanh_mul(gates + t * rows, ups + t * rows, count, out + (first + t) * width + i * rows);
+  });
+}
+
+bool rounds_to_bf16(const Context& context, const PackedMatrix& weight) {
+  return taken_by(context, weight) == Activations::bf16;
 }
 
 void rms_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
@@ -245,13 +316,9 @@ void sigmoid_mul(const Context& context, const float* x, const float* gate, std:
     context.table().sigmoid_mul(x + begin, gate + begin, n, out + begin);
   });
 }
-void clamp(const Context& context, float* x, std::int64_t count, float low, float high) {
-  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
-    for (float* p = x + begin; p < x + begin + n; ++p) {
-      *p = *p < low ? low : *p;
-      *p = *p > high ? high : *p;
-    }
-  });
+void clamp(const Context& context, const float* x, std::int64_t count, const Bounds& bounds, float* out) {
+  each_run(context, count,
+           [&](std::int64_t begin, std::int64_t n) { clamp_values(x + begin, n, bounds, out + begin); });
 }
 void layer_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
                 const float* bias, float eps, float* y) {
@@ -292,8 +359,9 @@ void add_scaled(const Context& context, float* x, const float* y, std::int64_t c
 }
 
 std::int64_t kv_block_bytes(tensor::DType dtype, std::int64_t head_dim) {
-  if (dtype != tensor::DType::q8_0) return kKvBlock * head_dim * tensor::info(dtype).block_bytes;
-  return kKvBlock * head_dim + (head_dim + kKvBlock - 1) / kKvBlock * kKvBlock * 2;
+  const std::int64_t padded = (head_dim + kStrip - 1) / kStrip * kStrip;
+  if (dtype != tensor::DType::q8_0) return kKvBlock * padded * tensor::info(dtype).block_bytes;
+  return kKvBlock * padded + (head_dim + kKvBlock - 1) / kKvBlock * kKvBlock * 2;
 }
 
 void kv_store(const Context& context, const KvView& cache, const float* k, const float* v, std::int64_t tokens,
@@ -324,16 +392,18 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
   // changes no result.
   const std::int64_t threads = context.pool().threads();
   std::int64_t heads = std::min(group, kAttentionRows), together = std::min(tokens, kAttentionRows / heads);
-  const auto pieces = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
   const auto units = [&] { return cache.num_kv_heads * pieces(group, heads) * pieces(tokens, together); };
   while (units() < 4 * threads && together > 1) together = (together + 1) / 2;
   while (units() < threads && heads > 1) heads = (heads + 1) / 2;
   const std::int64_t head_pieces = pieces(group, heads), token_pieces = pieces(tokens, together);
-  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
+  const auto body = [&](std::int64_t begin, std::int64_t end, int thread) {
+    std::vector<float>& scratch = context.scratch().per_thread[static_cast<std::size_t>(thread)];
+    grow(scratch, together * heads * dim);
     for (std::int64_t i = begin; i < end; ++i) {
-      // The last tokens see the most keys: they come first, so that no thread is left alone with them.
-      const std::int64_t kv_head = i % cache.num_kv_heads, part = i / cache.num_kv_heads % head_pieces * heads;
-      const std::int64_t t = (token_pieces - 1 - i / cache.num_kv_heads / head_pieces) * together;
+      // One head after the other, so that its keys and values stay in a cache; the last tokens, which see the most of
+      // them, first, so that no thread is left alone with them.
+      const std::int64_t kv_head = i / (head_pieces * token_pieces), part = i % head_pieces * heads;
+      const std::int64_t t = (token_pieces - 1 - i / head_pieces % token_pieces) * together;
       const std::int64_t first_head = kv_head * group + part;
       AttentionTile tile;
       tile.q = q + (t * num_heads + first_head) * dim;
@@ -348,6 +418,7 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
       tile.key_begin = key_begin + t;
       tile.key_end = key_end + t;
       tile.scale = scale;
+      tile.scratch = scratch.data();
       kernel(tile);
     }
   };

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -99,18 +100,33 @@ class PackedMatrix {
 /// the bytes of `weight` are then not read again. Products are bit for bit the same either way.
 Result<PackedMatrix> pack(const KernelTable& table, const tensor::TensorView& weight, const Packing* packing = nullptr);
 
-/// One product of a matmul call: out[t][o] = sum_i weight[o][i] * x[t][i], rows of `out` being `out_stride` floats
-/// apart.
+/// What values are clamped to; NaN stays NaN.
+struct Bounds {
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
+  bool operator==(const Bounds&) const = default;
+};
+
+/// One product of a matmul call: out[t][o] = clamp(sum_i weight[o][i] * x[t][i]), rows of `out` being `out_stride`
+/// floats apart.
 struct MatmulTarget {
   const PackedMatrix* weight = nullptr;
   float* out = nullptr;
   std::int64_t out_stride = 0;  ///< 0 means weight->out_features()
+  Bounds bounds = {};
 };
 
 /// Multiplies x [T, in] with one or more weights of the same in_features, in one parallel region. For f16 and f32
 /// weights activations stay f32; for quantised weights each row of x may be rounded to 8 bits per block of 32, for bf16
 /// weights to bf16 (abi.h, KernelTable::takes), once for all targets.
 void matmul(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets);
+
+/// out[t][o] = gelu_tanh(gate x[t])[o] * (up x[t])[o], the same bits as matmul and gelu_tanh_mul give, while both
+/// products are still in a cache. gate and up have one shape.
+void gelu_gated_matmul(const Context& context, const float* x, std::int64_t tokens, const PackedMatrix& gate,
+                       const PackedMatrix& up, float* out, const Bounds& gate_bounds = {},
+                       const Bounds& up_bounds = {});
+/// Whether activations are rounded to bf16 before they are multiplied with this weight.
+bool rounds_to_bf16(const Context& context, const PackedMatrix& weight);
 
 /// y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, per row of `width`; no weight means 1. In place when y == x.
 /// Accumulates the mean in f32 or better in a fixed order.
@@ -130,8 +146,8 @@ void rope(const Context& context, float* x, std::int64_t tokens, std::int64_t he
 void gelu_tanh_mul(const Context& context, const float* gate, const float* up, std::int64_t count, float* out);
 /// out[i] = x[i] * sigmoid(gate[i]): silu(x) where gate is x. May alias.
 void sigmoid_mul(const Context& context, const float* x, const float* gate, std::int64_t count, float* out);
-/// x[i] = min(max(x[i], low), high); NaN stays NaN.
-void clamp(const Context& context, float* x, std::int64_t count, float low, float high);
+/// out[i] = min(max(x[i], low), high). In place when out == x.
+void clamp(const Context& context, const float* x, std::int64_t count, const Bounds& bounds, float* out);
 /// y[t] = (x[t] - mean(x[t])) / sqrt(var(x[t]) + eps) * weight + bias, per row of `width`; no bias means 0. In place
 /// when y == x. Sums are double.
 void layer_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
@@ -145,7 +161,8 @@ void softcap(const Context& context, float* x, std::int64_t count, float cap);
 /// Positions whose keys and values lie together. Keys are attended in blocks that start at multiples of this position;
 /// ring sizes are multiples of it.
 inline constexpr std::int64_t kKvBlock = 32;
-/// Bytes of a block of one head's keys, or values. q8_0 has an f16 scale for each 32 dimensions of a position.
+/// Bytes of a block of one head's keys, or values, head_dim rounded up to a multiple of kStrip (abi.h). q8_0 has an f16
+/// scale for each 32 dimensions of a position.
 std::int64_t kv_block_bytes(tensor::DType dtype, std::int64_t head_dim);
 
 /// Keys and values of one layer: [num_kv_heads][slots / kKvBlock] blocks each, position p in slot p % slots. How
@@ -163,7 +180,8 @@ struct KvView {
 void kv_store(const Context& context, const KvView& cache, const float* k, const float* v, std::int64_t tokens,
               std::int64_t first_position);
 
-/// softmax(scale * q k^T) v for T query rows. q and out are [T, H, C]. Row t sees positions key_begin[t] <= p <
+/// softmax(scale * q k^T) v for T query rows; with a cache of bf16 a table may round q and the softmax to bf16 (abi.h,
+/// KernelTable::rounds_queries). q and out are [T, H, C]. Row t sees positions key_begin[t] <= p <
 /// key_end[t] (never empty, never more than `slots` long). H is a multiple of K; query head h reads KV head h / (H /
 /// K).
 void attention(const Context& context, const float* q, std::int64_t tokens, std::int64_t num_heads, const KvView& cache,

@@ -22,19 +22,6 @@
 namespace carat::kernels {
 namespace {
 
-/// Calls f(0), f(1), … f(Count - 1) with the numbers as constants: accumulators indexed by them stay in registers.
-template <int N>
-struct Number {
-  constexpr operator int() const { return N; }
-};
-template <int Count, int From = 0, typename F>
-[[gnu::always_inline]] inline void repeat(const F& f) {
-  if constexpr (From < Count) {
-    f(Number<From>{});
-    repeat<Count, From + 1>(f);
-  }
-}
-
 [[gnu::always_inline]] inline Bits low_nibbles(Bits v) { return v & 0x0F0F0F0FU; }
 [[gnu::always_inline]] inline Bits high_nibbles(Bits v) { return (v >> 4) & 0x0F0F0F0FU; }
 

@@ -85,18 +85,6 @@ template <typename Isa, typename Format, int Zero>
   return acc;
 }
 
-// The first `count` lanes.
-[[gnu::always_inline]] inline void store_rows(float* out, Floats v, std::int64_t count) {
-  if (count >= kLanes) return store(out, v);
-  for (std::int64_t r = 0; r < count; ++r) out[r] = v[r];
-}
-[[gnu::always_inline]] inline Floats load_rows(const float* in, std::int64_t count) {
-  if (count >= kLanes) return load<Floats>(in);
-  alignas(kVectorBytes) float lanes[kLanes] = {};
-  for (std::int64_t r = 0; r < count; ++r) lanes[r] = in[r];
-  return load<Floats>(lanes);
-}
-
 // Decoding reads every byte once; what comes later is asked for in the order of its bytes: memory likes that best. Past
 // the end of a mapping the request is ignored.
 template <typename Isa, int Lines>

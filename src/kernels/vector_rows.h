@@ -1,4 +1,4 @@
-// Row operations, float matmul tiles and attention, written once over compiler vectors as wide as the ISA's registers
+// Row operations, written once over compiler vectors as wide as the ISA's registers
 // and compiled by every table with its own flags. Everything lies in an anonymous namespace: each table has its own
 // copy, none can be mixed up by the linker. A row's result depends on the row and the table alone: lanes and their
 // final order of addition are fixed.
@@ -104,6 +104,39 @@ inline void load_tail(const T* p, std::int64_t n, T* out) {
   for (std::int64_t i = 0; i < kLanes; ++i) out[i] = i < n ? p[i] : T{};
 }
 
+// The first `count` lanes.
+[[gnu::always_inline]] inline void store_rows(float* out, Floats v, std::int64_t count) {
+  if (count >= kLanes) return store(out, v);
+  for (std::int64_t r = 0; r < count; ++r) out[r] = v[r];
+}
+[[gnu::always_inline]] inline Floats load_rows(const float* in, std::int64_t count) {
+  if (count >= kLanes) return load<Floats>(in);
+  alignas(kVectorBytes) float lanes[kLanes] = {};
+  for (std::int64_t r = 0; r < count; ++r) lanes[r] = in[r];
+  return load<Floats>(lanes);
+}
+
+// A 32-bit word, in all lanes.
+[[gnu::always_inline]] inline Bits word_at(const std::uint8_t* x) {
+  std::uint32_t v;
+  __builtin_memcpy(&v, x, 4);
+  return v - Bits{};
+}
+
+/// Calls f(0), f(1), … f(Count - 1) with the numbers as constants: accumulators indexed by them stay in registers.
+template <int N>
+struct Number {
+  static constexpr int kValue = N;
+  constexpr operator int() const { return N; }
+};
+template <int Count, int From = 0, typename F>
+[[gnu::always_inline]] inline void repeat(const F& f) {
+  if constexpr (From < Count) {
+    f(Number<From>{});
+    repeat<Count, From + 1>(f);
+  }
+}
+
 // --- 16-bit floats ---
 
 inline Floats bf16_to_f32(Halves h) { return as_float(__builtin_convertvector(h, Bits) << 16); }
@@ -153,13 +186,12 @@ struct ElementBf16 {
 
 // --- exp ---
 
-// e^x, relative error below 2e-7: x = n ln 2 + r, a polynomial of degree 6 in r, and n added to the exponent. Below -87
-// the result is 0, above 88 it stays at e^88; NaN stays NaN.
-inline Floats exp_lanes(Floats x) {
+// e^x for x that is not above 88, relative error below 2e-7: x = n ln 2 + r, a polynomial of degree 6 in r, and n added
+// to the exponent. Below -87 the result is 0; NaN stays NaN.
+inline Floats exp_below(Floats x) {
   const Floats original = x;
-  const Floats low = splat(-87.0F), high = splat(88.0F);
+  const Floats low = splat(-87.0F);
   const Ints tiny = x < low;
-  x = x > high ? high : x;
   x = x < low ? low : x;
   const Floats magic = splat(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const Floats shifted = x * 1.44269504088896341F + magic;
@@ -173,9 +205,13 @@ inline Floats exp_lanes(Floats x) {
   p = p * r + 1.0F;
   p = p * r + 1.0F;
   const Bits exponent = as_bits(shifted) << 23;  // n in the low bits of `shifted`, moved to the exponent field
-  const Floats result = as_float(as_bits(p) + exponent);
-  const Floats cut = as_float(as_bits(result) & ~(Bits)tiny);
+  const Floats cut = as_float((as_bits(p) + exponent) & ~(Bits)tiny);
   return original == original ? cut : original;
+}
+// The same for any x; above 88 it stays at e^88.
+inline Floats exp_lanes(Floats x) {
+  const Floats high = splat(88.0F);
+  return exp_below(x > high ? high : x);
 }
 
 // --- rows ---
@@ -339,311 +375,6 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
   }
 }
 
-// --- attention ---
-
-// Cache elements that are integers with scales; see kKeyBlock.
-struct ElementQ8 {
-  using Stored = std::int8_t;
-  using Bytes = std::int8_t __attribute__((vector_size(kLanes)));
-  static Floats read(const Stored* p) {
-    return __builtin_convertvector(__builtin_convertvector(load<Bytes>(p), Ints), Floats);
-  }
-  static constexpr std::int64_t kScaled = kKeyBlock;  ///< dimensions of a position that share a scale
-};
-template <typename Element>
-concept Scaled = (Element::kScaled > 0);
-
-template <typename Element>
-constexpr std::int64_t block_bytes(std::int64_t dim) {
-  std::int64_t bytes = kKeyBlock * dim * static_cast<std::int64_t>(sizeof(typename Element::Stored));
-  if constexpr (Scaled<Element>) bytes += (dim + Element::kScaled - 1) / Element::kScaled * kKeyBlock * 2;
-  return bytes;
-}
-
-// Where elements stand in a block: position p's key at key_at + i * kStrip, its value's columns from `column` on at
-// value_at + i within their strip.
-inline std::int64_t key_at(std::int64_t dim, std::int64_t p) { return p / kStrip * kStrip * dim + p % kStrip; }
-inline std::int64_t strip_width(std::int64_t dim, std::int64_t column) {
-  const std::int64_t left = dim - column / kStrip * kStrip;
-  return left < kStrip ? left : kStrip;
-}
-inline std::int64_t value_at(std::int64_t dim, std::int64_t p, std::int64_t column) {
-  return column / kStrip * kStrip * kKeyBlock + p * strip_width(dim, column) + column % kStrip;
-}
-inline const std::uint16_t* scales_of(const std::uint8_t* block, std::int64_t dim) {
-  return reinterpret_cast<const std::uint16_t*>(block + kKeyBlock * dim);
-}
-
-// x[i] of one position, kLanes at a time or fewer at the end, each given to put(i, value).
-template <typename Element, typename Put>
-inline void store_position(const float* x, std::int64_t dim, const Put& put) {
-  for (std::int64_t i = 0; i < dim; i += kLanes) {
-    const std::int64_t n = dim - i < kLanes ? dim - i : kLanes;
-    float lanes[kLanes];
-    typename Element::Stored part[kLanes];
-    load_tail(x + i, n, lanes);
-    store(part, Element::write(load<Floats>(lanes)));
-    for (std::int64_t j = 0; j < n; ++j) put(i + j, part[j]);
-  }
-}
-// Integers of -127 … 127 times an f16 scale, the largest magnitude / 127. A NaN or infinity becomes the scale.
-template <Scaled Element, typename Put>
-inline void store_position(const float* x, std::int64_t dim, const Put& put, std::uint16_t* scales) {
-  for (std::int64_t first = 0; first < dim; first += Element::kScaled, scales += kKeyBlock) {
-    const std::int64_t n = dim - first < Element::kScaled ? dim - first : Element::kScaled;
-    float v[Element::kScaled];
-    for (std::int64_t i = 0; i < Element::kScaled; ++i) v[i] = i < n ? x[first + i] : 0.0F;
-    Floats largest{};
-    for (std::int64_t i = 0; i < Element::kScaled; i += kLanes)
-      largest = larger_magnitude(largest, load<Floats>(v + i));
-    const Halves half = f32_to_f16(splat(largest_lane(largest) / 127.0F));
-    *scales = half[0];
-    // By the rounded scale; where that is so small that it lost bits, what does not fit is cut off.
-    const float scale = f16_to_f32(half)[0], inverse = scale > 0 ? 1.0F / scale : 0.0F;
-    const Floats magic = splat(12582912.0F), bound = splat(127.0F);
-    for (std::int64_t i = 0; i < Element::kScaled; i += kLanes) {
-      Floats q = (load<Floats>(v + i) * inverse + magic) - magic;
-      q = q > bound ? bound : q;
-      q = q < -bound ? -bound : q;
-      std::int32_t ints[kLanes];
-      store(ints, __builtin_convertvector(q, Ints));
-      for (std::int64_t j = 0; j < kLanes && i + j < n; ++j) put(first + i + j, static_cast<std::int8_t>(ints[j]));
-    }
-  }
-}
-template <typename Element, typename Put>
-inline void store_in_block(const float* x, std::int64_t dim, std::uint8_t* block, std::int64_t p, const Put& put) {
-  if constexpr (Scaled<Element>)
-    store_position<Element>(x, dim, put, const_cast<std::uint16_t*>(scales_of(block, dim)) + p);
-  else
-    store_position<Element>(x, dim, put);
-}
-template <typename Element>
-void store_key(const float* x, std::int64_t dim, std::uint8_t* block, std::int64_t p) {
-  auto* to = reinterpret_cast<typename Element::Stored*>(block) + key_at(dim, p);
-  store_in_block<Element>(x, dim, block, p, [=](std::int64_t i, auto value) { to[i * kStrip] = value; });
-}
-template <typename Element>
-void store_value(const float* x, std::int64_t dim, std::uint8_t* block, std::int64_t p) {
-  auto* to = reinterpret_cast<typename Element::Stored*>(block);
-  store_in_block<Element>(x, dim, block, p, [=](std::int64_t i, auto value) { to[value_at(dim, p, i)] = value; });
-}
-
-// kLanes positions' scales.
-inline Floats read_scales(const std::uint16_t* p) { return f16_to_f32(load<Halves>(p)); }
-
-// Scores of Rows query rows with the keys of one block: positions are lanes and no sum crosses them. Two vectors of
-// positions at a time keep every sum in a register.
-template <typename Element, int Rows>
-inline void score_keys(const float* const (&q)[Rows], std::int64_t dim, float scale, const std::uint8_t* block,
-                       float (&scores)[Rows][kKeyBlock]) {
-  std::int64_t group = dim;  // dimensions added up before their scale is taken
-  if constexpr (Scaled<Element>) group = Element::kScaled;
-  for (std::int64_t v = 0; v < kKeyBlock; v += 2 * kLanes) {
-    const auto* first = reinterpret_cast<const typename Element::Stored*>(block) + key_at(dim, v);
-    const auto* second = reinterpret_cast<const typename Element::Stored*>(block) + key_at(dim, v + kLanes);
-    Floats all[Rows][2] = {};
-    for (std::int64_t from = 0; from < dim; from += group) {
-      const std::int64_t to = from + group < dim ? from + group : dim;
-      Floats sum[Rows][2] = {};
-      for (std::int64_t i = from; i < to; ++i) {
-        const Floats a = Element::read(first + i * kStrip), b = Element::read(second + i * kStrip);
-        for (int r = 0; r < Rows; ++r) {
-          const Floats x = splat(q[r][i]);
-          sum[r][0] += a * x;
-          sum[r][1] += b * x;
-        }
-      }
-      if constexpr (Scaled<Element>) {
-        const std::uint16_t* scales = scales_of(block, dim) + from / group * kKeyBlock + v;
-        const Floats a = read_scales(scales), b = read_scales(scales + kLanes);
-        for (int r = 0; r < Rows; ++r) {
-          all[r][0] += sum[r][0] * a;
-          all[r][1] += sum[r][1] * b;
-        }
-      } else {
-        for (int r = 0; r < Rows; ++r) {
-          all[r][0] = sum[r][0];
-          all[r][1] = sum[r][1];
-        }
-      }
-    }
-    for (int r = 0; r < Rows; ++r) {
-      store(scores[r] + v, all[r][0] * scale);
-      store(scores[r] + v + kLanes, all[r][1] * scale);
-    }
-  }
-}
-
-// out[r] = out[r] * factor[r] + sum over positions of weight[r][p] * values[p] for the columns [from, to), positions in
-// order.
-template <typename Element, int Rows>
-inline void add_columns(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin,
-                        std::int64_t end, std::int64_t dim, std::int64_t from, std::int64_t to,
-                        const typename Element::Stored* values, float* const (&out)[Rows]) {
-  using Stored = typename Element::Stored;
-  std::int64_t i = from;
-  const auto columns = [&](auto vectors) {
-    constexpr int kVectors = sizeof(vectors) / sizeof(Floats);
-    Floats sum[Rows][kVectors];
-    for (int r = 0; r < Rows; ++r) {
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = load<Floats>(out[r] + i + v * kLanes) * factor[r];
-    }
-    const Stored* strip[kVectors];
-    for (int v = 0; v < kVectors; ++v) strip[v] = values + value_at(dim, 0, i + v * kLanes);
-    const std::int64_t width = strip_width(dim, i);
-    for (std::int64_t p = begin; p < end; ++p) {
-      Floats value[kVectors];
-      for (int v = 0; v < kVectors; ++v) value[v] = Element::read(strip[v] + p * width);
-      for (int r = 0; r < Rows; ++r) {
-        const Floats w = splat(weight[r][p]);
-        for (int v = 0; v < kVectors; ++v) sum[r][v] += value[v] * w;
-      }
-    }
-    for (int r = 0; r < Rows; ++r) {
-      for (int v = 0; v < kVectors; ++v) store(out[r] + i + v * kLanes, sum[r][v]);
-    }
-    i += kVectors * kLanes;
-  };
-  struct Two {
-    Floats v[2];
-  };
-  // Two vectors lie in strips of the same width: in one, or, where a vector is a strip, in two whole ones.
-  while (i + 2 * kLanes <= to && strip_width(dim, i) == strip_width(dim, i + kLanes)) columns(Two{});
-  while (i + kLanes <= to) columns(Floats{});
-  if (i == to) return;
-  Floats sum[Rows];
-  for (int r = 0; r < Rows; ++r) {
-    float tail[kLanes];
-    load_tail(out[r] + i, to - i, tail);
-    sum[r] = load<Floats>(tail) * factor[r];
-  }
-  for (std::int64_t p = begin; p < end; ++p) {
-    Stored part[kLanes];
-    load_tail(values + value_at(dim, p, i), to - i, part);
-    for (int r = 0; r < Rows; ++r) sum[r] += Element::read(part) * weight[r][p];
-  }
-  for (int r = 0; r < Rows; ++r) {
-    for (std::int64_t j = 0; i + j < to; ++j) out[r][i + j] = sum[r][j];
-  }
-}
-template <typename Element, int Rows>
-inline void add_values(const float (&weight)[Rows][kKeyBlock], const float (&factor)[Rows], std::int64_t begin,
-                       std::int64_t end, std::int64_t dim, const std::uint8_t* block, float* const (&out)[Rows]) {
-  const auto* values = reinterpret_cast<const typename Element::Stored*>(block);
-  if constexpr (Scaled<Element>) {
-    const auto* scales = scales_of(block, dim);
-    for (std::int64_t i = 0; i < dim; i += Element::kScaled, scales += kKeyBlock) {
-      float scaled[Rows][kKeyBlock];
-      for (std::int64_t p = 0; p < kKeyBlock; p += kLanes) {
-        const Floats s = read_scales(scales + p);
-        for (int r = 0; r < Rows; ++r) store(scaled[r] + p, load<Floats>(weight[r] + p) * s);
-      }
-      add_columns<Element, Rows>(scaled, factor, begin, end, dim, i,
-                                 i + Element::kScaled < dim ? i + Element::kScaled : dim, values, out);
-    }
-  } else {
-    add_columns<Element, Rows>(weight, factor, begin, end, dim, 0, dim, values, out);
-  }
-}
-
-/// What a row's softmax has seen so far.
-struct Softmax {
-  float largest = -__builtin_inff(), sum = 0;
-};
-// Scores of one block become weights; returns what the sums so far shrink by. Positions outside [begin, end) of the
-// block get the weight 0, whatever their keys hold.
-inline float softmax_step(Softmax& row, float (&scores)[kKeyBlock], std::int64_t begin, std::int64_t end) {
-  if (begin >= end) {
-    for (float& s : scores) s = 0;
-    return 1.0F;
-  }
-  const Floats lowest = splat(-__builtin_inff());
-  Floats tops = splat(row.largest);
-  Ints position;
-  for (int i = 0; i < kLanes; ++i) position[i] = i;
-  for (std::int64_t p = 0; p < kKeyBlock; p += kLanes, position += static_cast<std::int32_t>(kLanes)) {
-    const Ints seen = (position >= static_cast<std::int32_t>(begin)) & (position < static_cast<std::int32_t>(end));
-    const Floats s = seen ? load<Floats>(scores + p) : lowest;
-    store(scores + p, s);
-    tops = s > tops ? s : tops;
-  }
-  const float largest = join_lanes(tops, [](auto a, auto b) { return a > b ? a : b; });
-  const float shift = largest == -__builtin_inff() ? 0.0F : largest;  // all scores infinitely low, or NaN
-  Floats sum{};
-  for (std::int64_t p = 0; p < kKeyBlock; p += kLanes) {
-    const Floats e = exp_lanes(load<Floats>(scores + p) - shift);
-    store(scores + p, e);
-    sum += e;
-  }
-  const float factor = row.largest == largest ? 1.0F : exp_lanes(splat(row.largest - shift))[0];
-  row.sum = row.sum * factor + sum_lanes(sum);
-  row.largest = largest;
-  return factor;
-}
-
-// One block of keys and values for Rows rows of a tile from row `first` on. Row r is head r % heads of token r / heads.
-template <typename Element, int Rows>
-[[gnu::noinline]] void attend_block(const AttentionTile& a, std::int64_t first, std::int64_t block, Softmax* softmax) {
-  const float* q[Rows];
-  float* out[Rows];
-  std::int64_t begin[Rows], end[Rows], low = kKeyBlock, high = 0;
-  for (int r = 0; r < Rows; ++r) {
-    const std::int64_t token = (first + r) / a.heads, at = token * a.token_stride + (first + r) % a.heads * a.head_dim;
-    q[r] = a.q + at;
-    out[r] = a.out + at;
-    begin[r] = a.key_begin[token] > block ? a.key_begin[token] - block : 0;
-    end[r] = a.key_end[token] < block + kKeyBlock ? a.key_end[token] - block : kKeyBlock;
-    if (begin[r] >= end[r]) continue;
-    low = begin[r] < low ? begin[r] : low;
-    high = end[r] > high ? end[r] : high;
-  }
-  if (low >= high) return;
-  const std::int64_t at = block % a.slots / kKeyBlock * block_bytes<Element>(a.head_dim);
-  float scores[Rows][kKeyBlock], factor[Rows];
-  score_keys<Element, Rows>(q, a.head_dim, a.scale, a.keys + at, scores);
-  for (int r = 0; r < Rows; ++r) factor[r] = softmax_step(softmax[first + r], scores[r], begin[r], end[r]);
-  add_values<Element, Rows>(scores, factor, low, high, a.head_dim, a.values + at, out);
-}
-
-// Online softmax over blocks of kKeyBlock positions that start at multiples of it, whatever range a row sees, so that
-// the order of every addition is a matter of positions alone. A block is read once from memory for all rows of the
-// tile.
-template <typename Element>
-void attention_tile(const AttentionTile& a) {
-  const std::int64_t rows = a.tokens * a.heads, dim = a.head_dim;
-  Softmax softmax[kAttentionRows];
-  std::int64_t first = a.key_begin[0], last = a.key_end[0];
-  for (std::int64_t t = 0; t < a.tokens; ++t) {
-    first = a.key_begin[t] < first ? a.key_begin[t] : first;
-    last = a.key_end[t] > last ? a.key_end[t] : last;
-    for (std::int64_t i = 0; i < a.heads * dim; ++i) a.out[t * a.token_stride + i] = 0;
-  }
-  for (std::int64_t block = first / kKeyBlock * kKeyBlock; block < last; block += kKeyBlock) {
-    // Six rows keep twelve chains of additions going, enough for any latency; eight go better as two fours.
-    std::int64_t r = 0;
-    for (; rows - r >= 6 && rows - r != 8; r += 6) attend_block<Element, 6>(a, r, block, softmax);
-    for (; rows - r >= 4; r += 4) attend_block<Element, 4>(a, r, block, softmax);
-    for (; rows - r >= 2; r += 2) attend_block<Element, 2>(a, r, block, softmax);
-    if (r < rows) attend_block<Element, 1>(a, r, block, softmax);
-  }
-  for (std::int64_t r = 0; r < rows; ++r) {
-    float* out = a.out + r / a.heads * a.token_stride + r % a.heads * dim;
-    const float inverse = 1.0F / softmax[r].sum;
-    for (std::int64_t i = 0; i < dim; ++i) out[i] *= inverse;
-  }
-}
-
-void round_row_bf16(const float* x, std::int64_t in, std::int64_t padded, std::uint16_t* out) {
-  std::int64_t i = 0;
-  for (; i + kLanes <= in; i += kLanes) store(out + i, f32_to_bf16(load<Floats>(x + i)));
-  for (; i < padded; i += kLanes) {
-    float lanes[kLanes];
-    load_tail(x + i, in - i, lanes);
-    store(out + i, f32_to_bf16(load<Floats>(lanes)));
-  }
-}
-
 std::int64_t busy_float_rows(std::int64_t rounds, float* sink) {
   constexpr int kChains = 10;
   Floats sum[kChains];
@@ -658,13 +389,6 @@ std::int64_t busy_float_rows(std::int64_t rounds, float* sink) {
   return rounds * kChains * kLanes;
 }
 
-template <typename Element>
-constexpr void add_cache_type(KernelTable& table, int type) {
-  table.attention[type] = attention_tile<Element>;
-  table.store_key[type] = store_key<Element>;
-  table.store_value[type] = store_value<Element>;
-}
-
 // Everything above as a table; ISA folders add their matrix kernels to it.
 constexpr KernelTable vector_rows_table(const char* name) {
   KernelTable table;
@@ -672,7 +396,6 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.tile_rows = kPanelRows;
   table.busy_float = busy_float_rows;
   table.quantise_row = quantise_row_8bit;
-  table.round_row = round_row_bf16;
   table.rms_norm = rms_norm_row;
   table.add_rms_norm = add_rms_norm_row;
   table.rope = rope_row;
@@ -680,10 +403,6 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.sigmoid_mul = sigmoid_mul_row;
   table.softcap = softcap_row;
   table.all_finite = all_finite_row;
-  add_cache_type<ElementF32>(table, 0);
-  add_cache_type<ElementF16>(table, 1);
-  add_cache_type<ElementBf16>(table, 2);
-  add_cache_type<ElementQ8>(table, 3);
   return table;
 }
 

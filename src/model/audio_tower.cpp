@@ -159,7 +159,7 @@ std::vector<float> AudioTower::subsample(const kernels::Context& context, std::s
     }
     kernels::layer_norm(context, out.data(), next_times * next_bins, made, conv_norm_[layer].data(), nullptr, eps_,
                         out.data());
-    kernels::clamp(context, out.data(), next_times * next_bins * made, 0.0F, INFINITY);
+    kernels::clamp(context, out.data(), next_times * next_bins * made, {.low = 0.0F}, out.data());
     in.swap(out);
     times = next_times;
     bins = next_bins;

@@ -1,6 +1,18 @@
 #include "model/encoder_loader.h"
 
 namespace carat::model {
+namespace {
+
+// x clamped, in `scratch`; x itself where there are no bounds.
+const float* clamped(const kernels::Context& context, const float* x, std::int64_t count, const kernels::Bounds& bounds,
+                     std::vector<float>& scratch) {
+  if (bounds == kernels::Bounds{}) return x;
+  scratch.resize(static_cast<std::size_t>(count));
+  kernels::clamp(context, x, count, bounds, scratch.data());
+  return scratch.data();
+}
+
+}  // namespace
 
 void clipped_matmul(const kernels::Context& context, const float* x, std::int64_t rows,
                     std::span<const ClippedTarget> targets, std::vector<float>& scratch) {
@@ -8,26 +20,26 @@ void clipped_matmul(const kernels::Context& context, const float* x, std::int64_
     // Neighbours with the same input bounds share one clamped copy and one product.
     const ClippedLinear& linear = *targets[first].linear;
     std::vector<kernels::MatmulTarget> products;
-    std::size_t next = first;
-    for (; next < targets.size() && targets[next].linear->input_min == linear.input_min &&
-           targets[next].linear->input_max == linear.input_max;
-         ++next) {
-      products.push_back({&targets[next].linear->weight, targets[next].out, 0});
+    for (; first < targets.size() && targets[first].linear->input == linear.input; ++first) {
+      products.push_back({&targets[first].linear->weight, targets[first].out, 0, targets[first].linear->output});
     }
-    const float* input = x;
-    if (std::isfinite(linear.input_min) || std::isfinite(linear.input_max)) {
-      const std::int64_t count = rows * linear.weight.in_features();
-      scratch.assign(x, x + count);
-      kernels::clamp(context, scratch.data(), count, linear.input_min, linear.input_max);
-      input = scratch.data();
-    }
+    const float* input = clamped(context, x, rows * linear.weight.in_features(), linear.input, scratch);
     kernels::matmul(context, input, rows, products);
-    for (; first < next; ++first) {
-      const ClippedLinear& done = *targets[first].linear;
-      if (!std::isfinite(done.output_min) && !std::isfinite(done.output_max)) continue;
-      kernels::clamp(context, targets[first].out, rows * done.weight.out_features(), done.output_min, done.output_max);
-    }
   }
+}
+
+void clipped_gelu_gated_matmul(const kernels::Context& context, const float* x, std::int64_t rows,
+                               const ClippedLinear& gate, const ClippedLinear& up, float* out,
+                               std::vector<float>& scratch) {
+  const std::int64_t width = rows * gate.weight.out_features();
+  if (gate.input == up.input) {
+    const float* input = clamped(context, x, rows * gate.weight.in_features(), gate.input, scratch);
+    return kernels::gelu_gated_matmul(context, input, rows, gate.weight, up.weight, out, gate.output, up.output);
+  }
+  std::vector<float> ups(static_cast<std::size_t>(width));
+  const ClippedTarget both[] = {{&gate, out}, {&up, ups.data()}};
+  clipped_matmul(context, x, rows, both, scratch);
+  kernels::gelu_tanh_mul(context, out, ups.data(), width, out);
 }
 
 }  // namespace carat::model

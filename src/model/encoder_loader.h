@@ -20,7 +20,7 @@ struct EncoderName {
 /// are not stored are infinite.
 struct ClippedLinear {
   kernels::PackedMatrix weight;
-  float input_min = -INFINITY, input_max = INFINITY, output_min = -INFINITY, output_max = INFINITY;
+  kernels::Bounds input, output;
 };
 
 class EncoderLoader : public TensorLoader {
@@ -53,10 +53,10 @@ class EncoderLoader : public TensorLoader {
         fail_with(ErrorCode::bad_file, base::concat(checkpoint().path(), ": tensor ", name, " holds ", stored.size(),
                                                     " values; expected one"));
     };
-    bound(".input_min", out.input_min);
-    bound(".input_max", out.input_max);
-    bound(".output_min", out.output_min);
-    bound(".output_max", out.output_max);
+    bound(".input_min", out.input.low);
+    bound(".input_max", out.input.high);
+    bound(".output_min", out.output.low);
+    bound(".output_max", out.output.high);
     return out;
   }
 };
@@ -70,5 +70,10 @@ struct ClippedTarget {
 /// out = clamp(W clamp(x)) for each target, x [rows, in]. `scratch` holds clamped copies of x.
 void clipped_matmul(const kernels::Context& context, const float* x, std::int64_t rows,
                     std::span<const ClippedTarget> targets, std::vector<float>& scratch);
+
+/// out = gelu_tanh(clamp(gate clamp(x))) * clamp(up clamp(x)), x [rows, in]. `scratch` as above.
+void clipped_gelu_gated_matmul(const kernels::Context& context, const float* x, std::int64_t rows,
+                               const ClippedLinear& gate, const ClippedLinear& up, float* out,
+                               std::vector<float>& scratch);
 
 }  // namespace carat::model

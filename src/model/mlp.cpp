@@ -13,14 +13,11 @@ void dense_mlp(LayerPass& pass) {
   const std::int64_t rows = pass.rows(), width = pass.spec.intermediate_size;
   resize(w.h, rows * pass.hidden());
   resize(w.gate, rows * width);
-  resize(w.up, rows * width);
   resize(w.branch, rows * pass.hidden());
   kernels::rms_norm(pass.context, w.x.data(), rows, pass.hidden(), pass.weights.pre_feedforward_layernorm.data(),
                     pass.config.rms_norm_eps, w.h.data());
-  const kernels::MatmulTarget in[] = {{&pass.weights.gate_proj, w.gate.data(), 0},
-                                      {&pass.weights.up_proj, w.up.data(), 0}};
-  kernels::matmul(pass.context, w.h.data(), rows, in);
-  kernels::gelu_tanh_mul(pass.context, w.gate.data(), w.up.data(), rows * width, w.gate.data());
+  kernels::gelu_gated_matmul(pass.context, w.h.data(), rows, pass.weights.gate_proj, pass.weights.up_proj,
+                             w.gate.data());
   const kernels::MatmulTarget out{&pass.weights.down_proj, w.branch.data(), 0};
   kernels::matmul(pass.context, w.gate.data(), rows, {&out, 1});
 }

@@ -68,16 +68,14 @@ void mixture_of_experts(LayerPass& pass, std::vector<float>& out) {
     if (count == 0) continue;
     resize(w.expert_rows, count * hidden);
     resize(w.gate, count * width);
-    resize(w.up, count * width);
     for (std::int64_t j = 0; j < count; ++j) {
       const std::int64_t row = w.expert_tokens[static_cast<std::size_t>(j)] / k;
       std::memcpy(w.expert_rows.data() + j * hidden, w.expert_in.data() + row * hidden,
                   static_cast<std::size_t>(hidden) * 4);
     }
     const ExpertWeights& expert = pass.weights.experts[static_cast<std::size_t>(e)];
-    const kernels::MatmulTarget in[] = {{&expert.gate_proj, w.gate.data(), 0}, {&expert.up_proj, w.up.data(), 0}};
-    kernels::matmul(pass.context, w.expert_rows.data(), count, in);
-    kernels::gelu_tanh_mul(pass.context, w.gate.data(), w.up.data(), count * width, w.gate.data());
+    kernels::gelu_gated_matmul(pass.context, w.expert_rows.data(), count, expert.gate_proj, expert.up_proj,
+                               w.gate.data());
     const kernels::MatmulTarget down{&expert.down_proj, w.expert_rows.data(), 0};
     kernels::matmul(pass.context, w.gate.data(), count, {&down, 1});
     for (std::int64_t j = 0; j < count; ++j) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/arena.h"
 #include "base/concat.h"
 #include "base/thread_pool.h"
 
@@ -73,10 +74,8 @@ VisionTower VisionTower::load(EncoderLoader& loader, const VisionTowerConfig& co
       if (bounds.empty()) break;
       for (ClippedLinear* linear :
            {&w.q_proj, &w.k_proj, &w.v_proj, &w.o_proj, &w.gate_proj, &w.up_proj, &w.down_proj}) {
-        linear->input_min = next[0];
-        linear->input_max = next[1];
-        linear->output_min = next[2];
-        linear->output_max = next[3];
+        linear->input = {next[0], next[1]};
+        linear->output = {next[2], next[3]};
         next += 4;
       }
     }
@@ -91,10 +90,10 @@ VisionTower VisionTower::load(EncoderLoader& loader, const VisionTowerConfig& co
 // Intermediates of one image; T patches.
 struct VisionTower::Scratch {
   std::int64_t rows = 0;
-  std::vector<float> x, h, branch, q, k, v, attended, gate, up, clamped;  ///< [T, …]
-  std::vector<float> cos, sin;                                            ///< [T, 2, head_dim / 4]: by x, by y
+  std::vector<float> x, h, branch, q, k, v, attended, gate, clamped;  ///< [T, …]
+  std::vector<float> cos, sin;                                        ///< [T, 2, head_dim / 4]: by x, by y
   std::vector<std::int64_t> key_begin, key_end;
-  std::vector<std::byte> keys, values;
+  base::Arena arena;  ///< of the cache: vectors of it begin with cache lines
   kernels::KvView cache;
 };
 
@@ -143,9 +142,7 @@ void VisionTower::layer(const kernels::Context& context, const Layer& w, Scratch
   kernels::add_rms_norm(context, s.x.data(), s.branch.data(), rows, hidden, w.post_attention_layernorm.data(), eps_);
 
   kernels::rms_norm(context, s.x.data(), rows, hidden, w.pre_feedforward_layernorm.data(), eps_, s.h.data());
-  const ClippedTarget wide[] = {{&w.gate_proj, s.gate.data()}, {&w.up_proj, s.up.data()}};
-  clipped_matmul(context, s.h.data(), rows, wide, s.clamped);
-  kernels::gelu_tanh_mul(context, s.gate.data(), s.up.data(), rows * config_.intermediate_size, s.gate.data());
+  clipped_gelu_gated_matmul(context, s.h.data(), rows, w.gate_proj, w.up_proj, s.gate.data(), s.clamped);
   const ClippedTarget down{&w.down_proj, s.branch.data()};
   clipped_matmul(context, s.gate.data(), rows, {&down, 1}, s.clamped);
   kernels::add_rms_norm(context, s.x.data(), s.branch.data(), rows, hidden, w.post_feedforward_layernorm.data(), eps_);
@@ -202,7 +199,7 @@ Result<std::vector<float>> VisionTower::encode(const kernels::Context& context, 
   const std::int64_t width = config_.num_attention_heads * config_.head_dim;
   for (auto* buffer : {&s.x, &s.h, &s.branch}) resize(*buffer, rows * hidden);
   for (auto* buffer : {&s.q, &s.k, &s.v, &s.attended}) resize(*buffer, rows * width);
-  for (auto* buffer : {&s.gate, &s.up}) resize(*buffer, rows * config_.intermediate_size);
+  resize(s.gate, rows * config_.intermediate_size);
 
   // h = W (2 p - 1) + table[0][x] + table[1][y]
   std::vector<float> centred(patches.begin(), patches.end());
@@ -231,16 +228,19 @@ Result<std::vector<float>> VisionTower::encode(const kernels::Context& context, 
   // Every patch sees every other: one range of keys for all rows.
   s.key_begin.assign(static_cast<std::size_t>(rows), 0);
   s.key_end.assign(static_cast<std::size_t>(rows), rows);
-  s.cache.dtype = tensor::DType::f32;
+  // Where activations are rounded to bf16 for the weights, they may be for each other.
+  s.cache.dtype =
+      kernels::rounds_to_bf16(context, layers_.front().k_proj.weight) ? tensor::DType::bf16 : tensor::DType::f32;
   s.cache.slots = (rows + kernels::kKvBlock - 1) / kernels::kKvBlock * kernels::kKvBlock;
   s.cache.num_kv_heads = config_.num_attention_heads;
   s.cache.head_dim = config_.head_dim;
   const std::int64_t bytes = config_.num_attention_heads * (s.cache.slots / kernels::kKvBlock) *
-                             kernels::kv_block_bytes(tensor::DType::f32, config_.head_dim);
-  s.keys.resize(static_cast<std::size_t>(bytes));
-  s.values.resize(static_cast<std::size_t>(bytes));
-  s.cache.keys = s.keys.data();
-  s.cache.values = s.values.data();
+                             kernels::kv_block_bytes(s.cache.dtype, config_.head_dim);
+  auto keys = s.arena.allocate(static_cast<std::size_t>(bytes)),
+       values = s.arena.allocate(static_cast<std::size_t>(bytes));
+  if (!keys || !values) return forward(keys ? values : keys);
+  s.cache.keys = *keys;
+  s.cache.values = *values;
 
   const auto count = static_cast<std::int64_t>(layers_.size());
   for (std::int64_t i = 0; i < count; ++i) {

@@ -33,7 +33,7 @@ struct Workspace {
   std::vector<float> h;                          ///< [T, hidden] normed input of a branch
   std::vector<float> branch;                     ///< [T, hidden] output of a branch
   std::vector<float> q, k, v, attended;          ///< [T, heads, head_dim]
-  std::vector<float> gate, up;                   ///< [T, intermediate_size]
+  std::vector<float> gate;                       ///< [T, intermediate_size] gelu(gate) * up
   std::vector<float> ple_head, ple_tail;         ///< per-layer inputs up to and after the last layer that owns keys
   std::vector<float> ple_rows;                   ///< [T, hidden] input embeddings, kept for ple_tail
   std::vector<float> ple_row, ple_gate;          ///< one decoded table row; [T, per-layer width]

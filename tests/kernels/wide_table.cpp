@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/attention.h"
 #include "kernels/bf16_matmul.h"
 #include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
@@ -52,6 +53,7 @@ struct Plain {
   static void prefetch(const std::uint8_t*) {}
   static void prefetch_far(const std::uint8_t*) {}
 
+  static Halves to_bf16(Floats v) { return f32_to_bf16(v); }
   static Floats add_pairs(Floats acc, Bits w, Bits x) {
     acc = multiply_add(as_float(w & 0xFFFF0000U), as_float(x & 0xFFFF0000U), acc);
     return multiply_add(as_float(w << 16), as_float(x << 16), acc);
@@ -78,11 +80,15 @@ struct Plain {
 
 constexpr KernelTable make_table(bool bf16) {
   KernelTable table = vector_rows_table("wide");
+  add_cache_types(table);
   table.matmul[0] = float_matmul_tile<Plain, FloatF32>;
   table.matmul[1] = float_matmul_tile<Plain, FloatF16>;
   table.matmul[2] = float_matmul_tile<Plain, FloatBf16>;
   add_quantised_types<Plain>(table);
-  if (bf16) add_bf16_products<Plain>(table);
+  if (bf16) {
+    add_bf16_products<Plain>(table);
+    add_cache_type<PairWords<Plain>>(table, 2);
+  }
   return table;
 }
 

@@ -2,6 +2,7 @@
 #include <arm_neon.h>
 
 #include "kernels/arm_neon/products.h"
+#include "kernels/attention.h"
 #include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
@@ -16,10 +17,11 @@ struct Half {
 
 constexpr KernelTable make_table(const char* name) {
   KernelTable table = vector_rows_table(name);
+  add_cache_types(table);
   table.matmul[0] = float_matmul_tile<Neon, FloatF32>;
   table.matmul[1] = float_matmul_tile<Neon, FloatF16>;
   table.matmul[2] = float_matmul_tile<Neon, FloatBf16>;
-  table.attention[1] = attention_tile<Half>;
+  table.attention[1] = attention_tile<SingleWords<Half>>;
   table.busy_int8 = busy_int8_neon;
   add_quantised_types<Neon>(table);
   return table;

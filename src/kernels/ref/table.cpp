@@ -1,5 +1,6 @@
 // The portable table: plain compiler vectors with the baseline flags of the target. Quantised weights are decoded to
 // f32 and multiplied with unrounded activations, which makes it the oracle of the integer kernels.
+#include "kernels/attention.h"
 #include "kernels/float_tile.h"
 #include "kernels/vector_rows.h"
 
@@ -12,6 +13,7 @@ constexpr KernelTable make_table() {
   table.matmul[0] = float_tile<ElementF32>;  // tensor::DType::f32, f16, bf16
   table.matmul[1] = float_tile<ElementF16>;
   table.matmul[2] = float_tile<ElementBf16>;
+  add_cache_types(table);
   return table;
 }
 

@@ -1,6 +1,7 @@
 // AVX2 with FMA and F16C.
 #include <immintrin.h>
 
+#include "kernels/attention.h"
 #include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
 #include "kernels/vector_rows.h"
@@ -28,13 +29,14 @@ struct Q8 : ElementQ8 {
 
 constexpr KernelTable make_table() {
   KernelTable table = vector_rows_table("avx2");
+  add_cache_types(table);
   table.matmul[0] = float_matmul_tile<Avx2, FloatF32>;
   table.matmul[1] = float_matmul_tile<Avx2, FloatF16>;
   table.matmul[2] = float_matmul_tile<Avx2, FloatBf16>;
   table.busy_int8 = busy_int8_avx2;
-  table.attention[1] = attention_tile<Half>;
-  table.attention[2] = attention_tile<Bf16>;
-  table.attention[3] = attention_tile<Q8>;
+  table.attention[1] = attention_tile<SingleWords<Half>>;
+  table.attention[2] = attention_tile<SingleWords<Bf16>>;
+  table.attention[3] = attention_tile<SingleWords<Q8>>;
   add_quantised_types<Avx2>(table);
   return table;
 }

@@ -77,6 +77,10 @@ struct Avx512 {
                                                       reinterpret_cast<__m512i>(x)));
   }
 #if defined(__AVX512BF16__)
+  // To nearest, ties to even; denormal numbers become zero, which add_pairs takes them for.
+  [[gnu::always_inline]] static Halves to_bf16(Floats v) {
+    return reinterpret_cast<Halves>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(v)));
+  }
   [[gnu::always_inline]] static Floats add_pairs(Floats acc, Bits w, Bits x) {
     return reinterpret_cast<Floats>(
         _mm512_dpbf16_ps(reinterpret_cast<__m512>(acc), reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x)));

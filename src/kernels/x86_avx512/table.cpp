@@ -1,6 +1,7 @@
 // AVX-512 with VNNI; compiled a second time with BF16, for the processors that have it.
 #include <immintrin.h>
 
+#include "kernels/attention.h"
 #include "kernels/bf16_matmul.h"
 #include "kernels/float_matmul.h"
 #include "kernels/quantised_matmul.h"
@@ -24,15 +25,17 @@ struct Half {
 
 constexpr KernelTable make_table(const char* name) {
   KernelTable table = vector_rows_table(name);
+  add_cache_types(table);
   table.matmul[0] = float_matmul_tile<Avx512, FloatF32>;
   table.matmul[1] = float_matmul_tile<Avx512, FloatF16>;
   table.matmul[2] = float_matmul_tile<Avx512, FloatBf16>;
   table.busy_int8 = busy_int8_avx512;
-  table.attention[1] = attention_tile<Half>;
-  table.attention[2] = attention_tile<Bf16>;
+  table.attention[1] = attention_tile<SingleWords<Half>>;
+  table.attention[2] = attention_tile<SingleWords<Bf16>>;
   add_quantised_types<Avx512>(table);
 #if defined(__AVX512BF16__)
   add_bf16_products<Avx512>(table);
+  add_cache_type<PairWords<Avx512>>(table, 2);
   table.busy_bf16 = busy_bf16_avx512;
 #endif
   return table;

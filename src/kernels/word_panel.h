@@ -1,0 +1,117 @@
+// Tiles of 16- and 32-bit float weights times many tokens: a panel of weights is unpacked to 32-bit words, kPanelRows
+// rows of one word together, and multiplied with a few tokens at a time in registers. One result is a sum over runs of
+// kRunWords words, in order, each run one chain over its words: the same bits however many tokens there are.
+// What is multiplied is a struct `Product` of float_matmul.h or bf16_matmul.h:
+//   Isa, Vector                           its instruction set, kLanes words
+//   kColumns                              columns in a word
+//   kTokens                               tokens multiplied at a time: as many as registers hold
+//   fill(panel, rows, first, words, in)   `words` words of the rows from `first` on, zeros behind column `in`
+//   kStoredColumns                        columns in a word as it lies in the file
+//   activations(tile), stride(tile)       the first token's first word; bytes between tokens
+//   operand(x), add(acc, w, x)            a word of activations, in all lanes, as `add` takes it; the step of the chain
+#pragma once
+
+#include "kernels/abi.h"
+#include "kernels/quantised_matmul.h"
+#include "kernels/vector_rows.h"
+
+namespace carat::kernels {
+namespace {
+
+constexpr std::int64_t kRunWords = 64;
+constexpr std::int64_t kPanelWords = 24576 / kPanelRows;
+struct alignas(64) WordPanel {
+  std::uint32_t w[kPanelWords][kPanelRows];
+};
+
+// Accumulators are indexed by constants alone: otherwise gcc keeps them in memory, and storing them takes twice as long
+// as the products. What runs add up to stays in the first cache level until the panel's end: rows of `out` lie far
+// apart.
+template <typename Product, int Tokens>
+[[gnu::noinline]] void multiply_words(const WordPanel& panel, const MatmulTile& tile, std::int64_t token,
+                                      std::int64_t first, std::int64_t words, NextPanel& next) {
+  using Vector = typename Product::Vector;
+  // Four rows of activations from one pointer: with one each there are too few registers for them.
+  constexpr int kPointers = (Tokens + 3) / 4;
+  const std::uint8_t* x[kPointers];
+  const std::int64_t stride = Product::stride(tile);
+  alignas(kVectorBytes) float total[Tokens][kPanelRows];
+  for (int p = 0; p < kPointers; ++p) x[p] = Product::activations(tile) + (token + 4 * p) * stride + 4 * first;
+  for (int t = 0; t < Tokens; ++t) {
+    const float* before = tile.out + (token + t) * tile.out_stride;
+    for (int group = 0; group < kGroups; ++group) {
+      store(total[t] + kLanes * group,
+            first == 0 ? Floats{} : load_rows(before + kLanes * group, tile.rows - kLanes * group));
+      Product::Isa::prefetch(reinterpret_cast<const std::uint8_t*>(before + kLanes * group));
+    }
+  }
+  for (std::int64_t run = 0; run < words; run += kRunWords) {
+    const std::int64_t end = run + kRunWords < words ? run + kRunWords : words;
+    next.ask<typename Product::Isa>();
+    Floats acc[Tokens][kGroups];
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+      repeat<kGroups>([&](auto group) __attribute__((always_inline)) { acc[t][group] = Floats{}; });
+    });
+    for (std::int64_t k = run; k < end; ++k) {
+      Vector w[kGroups];
+      repeat<kGroups>([&](auto group)
+                          __attribute__((always_inline)) { w[group] = load<Vector>(panel.w[k] + kLanes * group); });
+      repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+        const Vector v = Product::operand(word_at(x[t / 4] + t % 4 * stride));
+        repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+          acc[t][group] = Product::add(acc[t][group], w[group], v);
+        });
+      });
+      for (const std::uint8_t*& p : x) p += 4;
+    }
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+        float* sum = total[t] + kLanes * group;
+        store(sum, load<Floats>(sum) + acc[t][group]);
+      });
+    });
+  }
+  for (int t = 0; t < Tokens; ++t) {
+    float* out = tile.out + (token + t) * tile.out_stride;
+    for (int group = 0; group < kGroups; ++group)
+      store_rows(out + kLanes * group, load<Floats>(total[t] + kLanes * group), tile.rows - kLanes * group);
+  }
+}
+
+// The last few tokens, at most Tokens.
+template <typename Product, int Tokens>
+[[gnu::always_inline]] inline void multiply_last_words(const WordPanel& panel, const MatmulTile& tile,
+                                                       std::int64_t token, std::int64_t first, std::int64_t words,
+                                                       NextPanel& next) {
+  if constexpr (Tokens > 0) {
+    if (tile.tokens - token == Tokens) return multiply_words<Product, Tokens>(panel, tile, token, first, words, next);
+    multiply_last_words<Product, Tokens - 1>(panel, tile, token, first, words, next);
+  }
+}
+
+template <typename Product, typename Rows>
+void multiply_panels(const MatmulTile& tile) {
+  Rows rows[kGroups];
+  for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
+  WordPanel panel;
+  const std::int64_t all = (tile.in + Product::kColumns - 1) / Product::kColumns;
+  for (std::int64_t first = 0; first < all; first += kPanelWords) {
+    const std::int64_t words = all - first < kPanelWords ? all - first : kPanelWords;
+    Product::fill(panel, rows, first, words, tile.in);
+    constexpr int kTokens = Product::kTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
+    // Bytes of a row's word as it lies in memory.
+    constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kStoredColumns;
+    const bool last = first + words >= all;
+    NextPanel next{tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
+                   kRows * tile.weight_row_bytes, kRows * kWord * words, static_cast<int>(kPanelRows / kRows), 0};
+    const std::int64_t asks = (words + kRunWords - 1) / kRunWords * ((tile.tokens + kTokens - 1) / kTokens);
+    next.lines = static_cast<int>((next.runs * ((next.bytes + 63) / 64) + asks - 1) / asks);
+    std::int64_t t = 0;
+    for (; t + kTokens <= tile.tokens; t += kTokens)
+      multiply_words<Product, kTokens>(panel, tile, t, first, words, next);
+    multiply_last_words<Product, kTokens - 1>(panel, tile, t, first, words, next);
+  }
+}
+
+}  // namespace
+}  // namespace carat::kernels
