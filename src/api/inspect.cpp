@@ -1,5 +1,6 @@
 // carat::Checkpoint::inspect: the checkpoint described as data.
 #include <algorithm>
+#include <optional>
 
 #include "api/released_size.h"
 #include "api/state.h"
@@ -28,37 +29,37 @@ LayerSummary summarise(const model::LayerSpec& spec, std::int64_t index) {
   return out;
 }
 
+// What both media have; `tower` is empty where an embedder takes its place.
+template <typename Tower>
+EncoderSummary summarise(const char* medium, const char* kind, const std::optional<Tower>& tower,
+                         const std::string& file) {
+  EncoderSummary out;
+  out.medium = medium;
+  out.kind = tower ? kind : "embedder";
+  if (tower) {
+    out.num_hidden_layers = tower->num_hidden_layers;
+    out.hidden_size = tower->hidden_size;
+    out.num_attention_heads = tower->num_attention_heads;
+  }
+  out.file = file;
+  return out;
+}
+
 std::vector<EncoderSummary> summarise(const model::EncoderConfig& config, const std::string& file) {
   std::vector<EncoderSummary> out;
   if (const auto format = config.image_format()) {
-    EncoderSummary one;
-    one.medium = "image";
-    one.kind = config.vision_tower ? "vision tower" : "embedder";
-    if (const auto& tower = config.vision_tower) {
-      one.num_hidden_layers = tower->num_hidden_layers;
-      one.hidden_size = tower->hidden_size;
-      one.num_attention_heads = tower->num_attention_heads;
-    }
-    one.token_pixels = format->patch_size * format->pooling;
-    one.image_budget = config.image_budget;
-    one.file = file;
-    out.push_back(std::move(one));
+    out.push_back(summarise("image", "vision tower", config.vision_tower, file));
+    out.back().token_pixels = format->patch_size * format->pooling;
+    out.back().image_budget = config.image_budget;
   }
   if (const auto format = config.sound_format()) {
-    EncoderSummary one;
-    one.medium = "sound";
-    one.kind = config.audio_tower ? "audio tower" : "embedder";
-    if (const auto& tower = config.audio_tower) {
-      one.num_hidden_layers = tower->num_hidden_layers;
-      one.hidden_size = tower->hidden_size;
-      one.num_attention_heads = tower->num_attention_heads;
-      one.mel_bins = format->mel_bins;
-      one.token_ms = 40;  // two convolutions of stride 2 over frames of 10 ms
+    out.push_back(summarise("sound", "audio tower", config.audio_tower, file));
+    if (config.audio_tower) {
+      out.back().mel_bins = format->mel_bins;
+      out.back().token_ms = 40;  // two convolutions of stride 2 over frames of 10 ms
     } else {
-      one.token_ms = static_cast<double>(format->samples_per_token) / 16.0;  // samples come at 16 kHz
+      out.back().token_ms = static_cast<double>(format->samples_per_token) / 16.0;  // samples come at 16 kHz
     }
-    one.file = file;
-    out.push_back(std::move(one));
   }
   return out;
 }

@@ -67,6 +67,7 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   mapped.name_ = path.string();
   mapped.size_ = static_cast<std::size_t>(status.st_size);
   if (mapped.size_ == 0) return mapped;  // mmap refuses an empty range
+  // Private, though nothing is written: qemu 7.2 refuses shared mappings above 32 GB.
   void* address = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) {
     const int error_number = errno;
