@@ -9,6 +9,8 @@ COLOURS = {"red": (214, 40, 40), "green": (40, 160, 60), "blue": (40, 80, 210), 
            "orange": (245, 140, 30), "purple": (140, 50, 170), "black": (15, 15, 15), "white": (250, 250, 250)}
 SHAPES = ["circle", "square", "triangle", "star", "cross"]
 COUNTS = ["zero", "one", "two", "three", "four", "five", "six"]
+# Shapes in a picture: three vision layers learn to count no further.
+MOST = 4
 WORDS = ["apple", "bank", "cafe", "danger", "east", "exit", "fire", "free", "hello", "hotel", "left", "menu",
          "music", "no", "north", "off", "on", "open", "park", "pull", "push", "right", "sale", "school",
          "south", "stop", "taxi", "water", "west", "yes"]
@@ -131,9 +133,9 @@ def shape_groups(rng):
     if kind < 0.35:
         return [(1, colour, shape)]
     if kind < 0.7:
-        return [(rng.randint(2, 6), colour, shape)]
+        return [(rng.randint(2, MOST), colour, shape)]
     other = rng.choice([s for s in SHAPES if s != shape])
-    return [(rng.randint(1, 3), colour, shape), (rng.randint(1, 3), rng.choice(list(COLOURS)), other)]
+    return [(rng.randint(1, MOST // 2), colour, shape), (rng.randint(1, MOST // 2), rng.choice(list(COLOURS)), other)]
 
 
 def shapes(rng, distance=SEEN):
