@@ -8,9 +8,8 @@ usage: compare_media.py MODEL.gguf MMPROJ.gguf --llama BIN_FOLDER [options]
   --template NAME     chat template for Carat (small), as a file with random weights has none of its own
   -t N, -r N          threads (2), runs of each (3)
   --json FILE         write everything measured
-Needs numpy and pillow. Pictures and sounds are random. llama.cpp's time is the one its own log gives for encoding; Carat's
-is media_ms of a prompt with two media less that of a prompt with the first alone, so that loading the encoders, which comes
-with the first, does not count. Neither counts reading the file.
+Needs numpy and pillow. Pictures and sounds are random. llama.cpp's time is the one its own log gives for encoding, Carat's is
+media_ms. Neither counts loading the encoders and reading the file.
 """
 import argparse
 import json
@@ -36,13 +35,11 @@ def call(command):
     return done
 
 
-def carat_ms(options, kind, files, budget):
-    def media_ms(paths):
-        more = [a for path in paths for a in (f"--{kind}", path)] + (["--image-budget", budget] if budget else [])
-        out = call([options.carat, "run", options.model, "--mmproj", options.mmproj, "-t", options.t, "-n", 1, "-p", "a",
-                    "--template", options.template, "--temp", 0, "--json", *more]).stdout
-        return json.loads(out)["timings"]["media_ms"]
-    return media_ms(files) - media_ms(files[:1])
+def carat_ms(options, kind, path, budget):
+    more = [f"--{kind}", path] + (["--image-budget", budget] if budget else [])
+    out = call([options.carat, "run", options.model, "--mmproj", options.mmproj, "-t", options.t, "-n", 1, "-p", "a",
+                "--template", options.template, "--temp", 0, "--json", *more]).stdout
+    return json.loads(out)["timings"]["media_ms"]
 
 
 def llama_ms(options, kind, path, budget):
@@ -80,24 +77,22 @@ def main():
         tests = []
         for tokens in options.tokens:
             width, height = PICTURES[tokens]
-            files = [folder / f"{tokens}-{k}.png" for k in range(2)]
-            for file in files:
-                Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(file)
-            tests.append((f"image, {tokens} tokens", "image", files, tokens, None))
+            file = folder / f"{tokens}.png"
+            Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(file)
+            tests.append((f"image, {tokens} tokens", "image", file, tokens, None))
         for seconds in options.seconds:
-            files = [folder / f"{seconds}-{k}.wav" for k in range(2)]
-            for file in files:
-                with wave.open(str(file), "wb") as out:
-                    out.setnchannels(1)
-                    out.setsampwidth(2)
-                    out.setframerate(16000)
-                    out.writeframes((3000 * random.standard_normal(16000 * seconds)).astype("<i2").tobytes())
-            tests.append((f"sound, {seconds} s", "audio", files, None, seconds))
-        for what, kind, files, budget, seconds in tests:
+            file = folder / f"{seconds}.wav"
+            with wave.open(str(file), "wb") as out:
+                out.setnchannels(1)
+                out.setsampwidth(2)
+                out.setframerate(16000)
+                out.writeframes((3000 * random.standard_normal(16000 * seconds)).astype("<i2").tobytes())
+            tests.append((f"sound, {seconds} s", "audio", file, None, seconds))
+        for what, kind, file, budget, seconds in tests:
             carat, llama = [], []
             for _ in range(options.r):
-                carat.append(carat_ms(options, kind, files, budget))
-                llama.append(llama_ms(options, kind, files[0], budget))
+                carat.append(carat_ms(options, kind, file, budget))
+                llama.append(llama_ms(options, kind, file, budget))
             ours, theirs = statistics.median(carat), statistics.median(llama)
             rows.append({"what": what, "carat_ms": carat, "llama_ms": llama, "ratio": theirs / ours})
             real_time = f"   {1000 * seconds / ours:.1f} x real time" if seconds else ""

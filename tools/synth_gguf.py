@@ -2,7 +2,8 @@
 """Write a full-size Gemma 4 GGUF with random weights, for measuring speed and memory without released weights.
 
 usage: synth_gguf.py SIZE TYPE OUT.gguf VOCAB.gguf
-  SIZE   e2b | e4b | 12b | 26b | 31b          (text model only), or smoke: one of 60 MB for trying things out
+  SIZE   e2b | e4b | 12b | 26b | 31b          (text model only), or smoke: one of 60 MB for trying things out, or thin-e2b |
+         thin-26b: two small layers as wide as that size, to measure its projector file with
   TYPE   q4_0 | q8_0 | q4_k | q6_k | bf16 | f16      (embedding tables: q6_k for the 4-bit types, else TYPE)
   VOCAB  a GGUF that carries the Gemma 4 tokenizer (llama.cpp's models/ggml-vocab-gemma-4.gguf)
 needs: numpy, gguf. Values are drawn so that activations stay finite; the text it generates is noise.
@@ -26,6 +27,8 @@ SIZES = {
                 context=262144, experts=128, top_k=8, expert_mlp=704),
     "31b": dict(layers=60, hidden=5376, mlp=21504, heads=32, kv_sliding=16, kv_full=4, pattern=6, window=1024,
                 context=262144),
+    "thin-e2b": dict(layers=2, hidden=1536, mlp=512, heads=2, kv_sliding=1, kv_full=1, pattern=2, window=512, context=32768),
+    "thin-26b": dict(layers=2, hidden=2816, mlp=512, heads=2, kv_sliding=1, kv_full=1, pattern=2, window=1024, context=32768),
     "smoke": dict(layers=6, hidden=256, mlp=512, heads=2, kv_sliding=1, kv_full=1, pattern=3, window=64, context=8192),
 }
 WEIGHT = {"q4_0": T.Q4_0, "q8_0": T.Q8_0, "q4_k": T.Q4_K, "q6_k": T.Q6_K, "bf16": T.BF16, "f16": T.F16}

@@ -62,6 +62,7 @@ Json answer_json(const Generation& answer, const Checkpoint& checkpoint, double 
                    {"completion_tokens", answer.completion_tokens},
                    {"total_tokens", answer.prompt_tokens + answer.completion_tokens}};
   json["timings"] = {{"load_ms", load_seconds * 1000},
+                     {"encoder_load_ms", answer.encoder_load_seconds * 1000},
                      {"media_ms", answer.media_seconds * 1000},
                      {"prompt_ms", answer.prompt_seconds * 1000},
                      {"decode_ms", answer.decode_seconds * 1000},
@@ -85,6 +86,7 @@ std::string finish_text(const Generation& answer, const GenerateOptions& options
 std::vector<std::string> answer_statistics(const Generation& answer, const GenerateOptions& options,
                                            double load_seconds, std::int64_t context_length) {
   std::string times = "loaded in " + duration_text(load_seconds);
+  if (answer.encoder_load_seconds > 0) times += "; encoders in " + duration_text(answer.encoder_load_seconds);
   if (answer.media_seconds > 0) times += "; media encoded in " + duration_text(answer.media_seconds);
   times += "; prompt " + plural(answer.prompt_tokens, "token");
   if (answer.completion_tokens == 0) times += ", not finished,";

@@ -73,6 +73,7 @@ struct Generation {
   std::string finish_reason;
   /// Tokens of the prompt, those of them the cache already held, tokens generated.
   std::int64_t prompt_tokens = 0, reused_tokens = 0, completion_tokens = 0;
+  double encoder_load_seconds = 0;                ///< loading the encoders: with the first medium alone
   double media_seconds = 0;                       ///< encoding the prompt's media, before the prompt
   double prompt_seconds = 0, decode_seconds = 0;  ///< decode excludes the first token, which the prompt yields
   std::uint64_t seed = 0;                         ///< the one used, given or drawn

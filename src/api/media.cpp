@@ -1,5 +1,6 @@
 // Media between the checkpoint that prepares them, the model that encodes them, and their place in a prompt.
 #include <algorithm>
+#include <chrono>
 
 #include "api/state.h"
 #include "base/concat.h"
@@ -116,9 +117,8 @@ Result<const model::MediaEncoder*> Model::State::encoder() const {
   return encoder_.get();
 }
 
-Result<std::vector<std::shared_ptr<const model::SoftTokens>>> Model::State::encode(const PromptMedia& media,
-                                                                                   const Progress& progress) const {
-  std::vector<std::shared_ptr<const model::SoftTokens>> out;
+Result<EncodedMedia> Model::State::encode(const PromptMedia& media, const Progress& progress) const {
+  EncodedMedia out;
   const auto total = static_cast<std::int64_t>(media.placed.size());
   for (std::int64_t i = 0; i < total; ++i) {
     if (progress && !progress(i, total)) return fail(ErrorCode::cancelled, "cancelled while encoding media");
@@ -127,7 +127,9 @@ Result<std::vector<std::shared_ptr<const model::SoftTokens>>> Model::State::enco
     const Turn turn = take_turn();
     auto features = features_.find(input.key);
     if (features == nullptr) {
+      const auto start = std::chrono::steady_clock::now();
       auto ready = encoder();
+      out.load_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (!ready) return forward(ready);
       const auto layers = [&](std::int64_t, std::int64_t) { return !progress || progress(i, total); };
       auto made = input.kind == engine::MediumInput::Kind::sound
@@ -141,7 +143,7 @@ Result<std::vector<std::shared_ptr<const model::SoftTokens>>> Model::State::enco
       features = std::make_shared<const model::SoftTokens>(std::move(*made));
       features_.keep(input.key, features);
     }
-    out.push_back(std::move(features));
+    out.features.push_back(std::move(features));
   }
   if (progress) progress(total, total);
   return out;

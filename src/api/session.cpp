@@ -226,7 +226,7 @@ Result<Generation> Session::generate(const RenderedPrompt& rendered, const Gener
     });
     if (!encoded && encoded.error().code != ErrorCode::cancelled) return forward(encoded);
     cancelled = !encoded;
-    if (encoded) features = std::move(*encoded);
+    if (encoded) features = std::move(encoded->features);
     for (std::size_t i = 0; i < features.size(); ++i) {
       const engine::PlacedMedium& medium = rendered.soft_tokens->placed[i];
       soft.push_back({medium.begin, features[i]->count, medium.input->key, features[i]->projected.data(),
@@ -240,7 +240,8 @@ Result<Generation> Session::generate(const RenderedPrompt& rendered, const Gener
       if (!larger) return forward(larger);
       sequence = std::move(*larger);
     }
-    result.media_seconds = seconds_since(start);
+    result.encoder_load_seconds = encoded ? encoded->load_seconds : 0;
+    result.media_seconds = seconds_since(start) - result.encoder_load_seconds;
     start = Clock::now();
   }
   TokenId token = 0;

@@ -25,6 +25,12 @@ struct PromptMedia {
   std::vector<engine::PlacedMedium> placed;
 };
 
+/// Soft tokens of a prompt's media, in order, and the seconds it took to load the encoders, where they were not yet.
+struct EncodedMedia {
+  std::vector<std::shared_ptr<const model::SoftTokens>> features;
+  double load_seconds = 0;
+};
+
 struct Checkpoint::State {
   formats::Checkpoint file;
   std::filesystem::path projector;  ///< as given; empty for the one beside the model
@@ -74,8 +80,7 @@ struct Model::State {
 
   /// The features of a prompt's media, in order: those kept, and the others encoded now. `progress` counts media.
   /// Takes turns by itself. Errors: those of loading the encoders and of encoding; cancelled.
-  Result<std::vector<std::shared_ptr<const model::SoftTokens>>> encode(const PromptMedia& media,
-                                                                       const Progress& progress) const;
+  Result<EncodedMedia> encode(const PromptMedia& media, const Progress& progress) const;
 
  private:
   Result<const model::MediaEncoder*> encoder() const;

@@ -41,7 +41,7 @@ Result<void> Model::trace(const RenderedPrompt& prompt, const std::filesystem::p
   if (prompt.soft_tokens != nullptr) {
     auto encoded = state_->encode(*prompt.soft_tokens, progress);
     if (!encoded) return forward(encoded);
-    features = std::move(*encoded);
+    features = std::move(encoded->features);
     for (std::size_t i = 0; i < features.size(); ++i) {
       const engine::PlacedMedium& medium = prompt.soft_tokens->placed[i];
       const engine::MediumInput& input = *medium.input;

@@ -74,7 +74,7 @@ TEST(Run, JsonHasTheWholeResult) {
             usage.at("prompt_tokens").get<int>() + usage.at("completion_tokens").get<int>());
   EXPECT_EQ(usage.at("reused_tokens"), 0);
   for (const std::string key :
-       {"load_ms", "media_ms", "prompt_ms", "decode_ms", "prompt_per_second", "decode_per_second"}) {
+       {"load_ms", "encoder_load_ms", "media_ms", "prompt_ms", "decode_ms", "prompt_per_second", "decode_per_second"}) {
     EXPECT_TRUE(json.at("timings").at(key).is_number()) << key;
     EXPECT_GE(json.at("timings").at(key).get<double>(), 0) << key;
   }
