@@ -237,7 +237,9 @@ def main():
         reader.load_state_dict(asked)
     encoder = Encoder(args.name)
     sounds = recordings(args.state, args.recordings) if args.name == "demo" else []
-    average = state["average"] if step > 0 and "average" in state else {k: v.clone() for k, v in model.state_dict().items()}
+    average = {k: v.clone() for k, v in model.state_dict().items()}
+    for key, kept in (state.get("average", {}) if step > 0 else {}).items():
+        average[key].copy_(kept)  # whatever precision it was kept in
 
     def save():
         torch.save({"model": model.state_dict(), "reader": reader.state_dict(), "optimizers": [s.state_dict() for s, _ in steppers], "step": step,
