@@ -127,9 +127,10 @@ Result<EncodedMedia> Model::State::encode(const PromptMedia& media, const Progre
     const Turn turn = take_turn();
     auto features = features_.find(input.key);
     if (features == nullptr) {
+      const bool loads = encoder_ == nullptr;
       const auto start = std::chrono::steady_clock::now();
       auto ready = encoder();
-      out.load_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if (loads) out.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (!ready) return forward(ready);
       const auto layers = [&](std::int64_t, std::int64_t) { return !progress || progress(i, total); };
       auto made = input.kind == engine::MediumInput::Kind::sound

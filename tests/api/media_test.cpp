@@ -79,6 +79,7 @@ TEST_P(MediaPrompt, TurnsReuseWhatTheyShareAndGiveTheSameBits) {
   const auto at_once = fresh->generate(*whole, greedy);
   ASSERT_TRUE(at_once) << at_once.error().message;
   EXPECT_EQ(at_once->reused_tokens, 0);
+  EXPECT_GT(at_once->encoder_load_seconds, 0);  // the model's first media
 
   // The same prompt in small chunks, no boundary falling where media begin or end.
   for (const std::int64_t chunk : {1, 7, 50}) {
@@ -115,6 +116,8 @@ TEST_P(MediaPrompt, TurnsReuseWhatTheyShareAndGiveTheSameBits) {
   const auto answer = fresh->generate(*different, greedy);
   ASSERT_TRUE(answer) << answer.error().message;
   EXPECT_LE(answer->reused_tokens, image->begin);
+  EXPECT_EQ(answer->encoder_load_seconds, 0) << "another picture, the same encoders";
+  EXPECT_GT(answer->media_seconds, 0);
   auto alone = Session::create(model);
   ASSERT_TRUE(alone);
   EXPECT_EQ(alone->generate(*different, greedy)->ids, answer->ids);
