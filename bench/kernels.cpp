@@ -237,9 +237,9 @@ void add_all(Machine& machine) {
   add_matmul(machine, DType::q4_0, 1408, 2816);
   // The vision tower of the E sizes, a picture of 280 soft tokens.
   for (const DType type : {DType::bf16, DType::f16}) {
-    add_matmul(machine, type, 768, 768, {240, 504, 2520});
-    add_matmul(machine, type, 3072, 768, {240, 504, 2520});
-    add_matmul(machine, type, 768, 3072, {240, 504, 2520});
+    add_matmul(machine, type, 768, 768, {2520});
+    add_matmul(machine, type, 3072, 768, {2520});
+    add_matmul(machine, type, 768, 3072, {2520});
   }
   for (const DType type : {DType::f32, DType::bf16}) add_attention(machine, type, 12, 12, 64, 2560, 2560, false);
   for (const DType type : {DType::f16, DType::q8_0, DType::f32}) {

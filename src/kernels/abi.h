@@ -96,6 +96,8 @@ struct MatmulTile {
 /// key and two positions of a value lie beside each other in a lane. A block of q8_0 holds 8-bit integers and behind
 /// them f16 scales [head_dim / kKeyBlock, rounded up][kKeyBlock], one for each kKeyBlock dimensions of a position.
 inline constexpr std::int64_t kKeyBlock = 32, kStrip = 16;
+/// Dimensions of a block, those that fill its last strip counted.
+constexpr std::int64_t padded_dim(std::int64_t head_dim) { return (head_dim + kStrip - 1) / kStrip * kStrip; }
 /// f32, f16, bf16 and q8_0.
 inline constexpr int kCacheTypes = 4;
 /// The most rows (tokens times heads) of an attention tile.
@@ -108,6 +110,7 @@ struct AttentionTile {
   std::int64_t tokens = 0, token_stride = 0;  ///< floats between the tokens of q and of out
   std::int64_t heads = 0, head_dim = 0;
   const std::uint8_t *keys = nullptr, *values = nullptr;  ///< of the KV head, slots / kKeyBlock blocks
+  std::int64_t block_bytes = 0;                           ///< of keys, and of values
   std::int64_t slots = 0;
   const std::int64_t *key_begin = nullptr,
                      *key_end = nullptr;  ///< [tokens] positions; position p lies in slot p % slots

@@ -78,22 +78,14 @@ struct ElementQ8 {
 template <typename Words>
 concept Scaled = (Words::kScaled > 0);
 
-/// Dimensions of a block, those that fill its last strip counted.
-constexpr std::int64_t padded(std::int64_t dim) { return (dim + kStrip - 1) / kStrip * kStrip; }
-template <typename Words>
-constexpr std::int64_t block_bytes(std::int64_t dim) {
-  std::int64_t bytes = kKeyBlock * padded(dim) * static_cast<std::int64_t>(sizeof(typename Words::Stored));
-  if constexpr (Scaled<Words>) bytes += (dim + Words::kScaled - 1) / Words::kScaled * kKeyBlock * 2;
-  return bytes;
-}
 inline const std::uint16_t* scales_of(const std::uint8_t* block, std::int64_t dim) {
-  return reinterpret_cast<const std::uint16_t*>(block + kKeyBlock * padded(dim));
+  return reinterpret_cast<const std::uint16_t*>(block + kKeyBlock * padded_dim(dim));
 }
 // Where elements stand in a block: dimension i of position p.
 template <typename Words>
 constexpr std::int64_t key_at(std::int64_t dim, std::int64_t p, std::int64_t i) {
   constexpr std::int64_t kWord = Words::kWord;
-  return p / kStrip * kStrip * padded(dim) + i / kWord * kWord * kStrip + p % kStrip * kWord + i % kWord;
+  return p / kStrip * kStrip * padded_dim(dim) + i / kWord * kWord * kStrip + p % kStrip * kWord + i % kWord;
 }
 template <typename Words>
 constexpr std::int64_t value_at(std::int64_t p, std::int64_t i) {
@@ -104,7 +96,7 @@ constexpr std::int64_t value_at(std::int64_t p, std::int64_t i) {
 // x[i] of one position, zeros behind the last, each given to put(i, value).
 template <typename Words, typename Put>
 inline void store_position(const float* x, std::int64_t dim, const Put& put) {
-  for (std::int64_t i = 0; i < padded(dim); i += kLanes) {
+  for (std::int64_t i = 0; i < padded_dim(dim); i += kLanes) {
     typename Words::Stored part[kLanes];
     store(part, Words::write(i < dim ? load_rows(x + i, dim - i) : Floats{}));
     for (std::int64_t j = 0; j < kLanes; ++j) put(i + j, part[j]);
@@ -123,7 +115,7 @@ inline void store_position(const float* x, std::int64_t dim, const Put& put, std
     // By the rounded scale; where that is so small that it lost bits, what does not fit is cut off.
     const float scale = f16_to_f32(half)[0], inverse = scale > 0 ? 1.0F / scale : 0.0F;
     const Floats magic = splat(12582912.0F), bound = splat(127.0F);
-    for (std::int64_t i = 0; i < Words::kScaled && first + i < padded(dim); i += kLanes) {
+    for (std::int64_t i = 0; i < Words::kScaled && first + i < padded_dim(dim); i += kLanes) {
       Floats q = (load<Floats>(v + i) * inverse + magic) - magic;
       q = q > bound ? bound : q;
       q = q < -bound ? -bound : q;
@@ -386,7 +378,7 @@ void attention_tile(const AttentionTile& a) {
   for (std::int64_t at = first / kStepKeys * kStepKeys; at < last; at += kStepKeys) {
     Step step{at, {}, {}};
     for (std::int64_t b = 0; b < kStepKeys / kKeyBlock; ++b) {
-      const std::int64_t offset = (at + b * kKeyBlock) % a.slots / kKeyBlock * block_bytes<Words>(dim);
+      const std::int64_t offset = (at + b * kKeyBlock) % a.slots / kKeyBlock * a.block_bytes;
       step.keys[b] = a.keys + offset;
       step.values[b] = a.values + offset;
     }

@@ -19,7 +19,7 @@ namespace {
 
 /// Pairs of columns in sixteen bytes of a row, which are read at a time.
 constexpr std::int64_t kStepPairs = 4;
-inline constexpr BlockFields kPairFields = block_fields(2);
+constexpr BlockFields kPairFields = block_fields(2);
 
 // kStepPairs pairs of each row from `pair` on, zeros behind the last column.
 template <typename Isa, typename Rows>
@@ -38,11 +38,6 @@ template <typename Isa, typename Rows>
     }
     Isa::transpose16(copies, 0, t);
   }
-}
-[[gnu::always_inline]] inline Bits pair_of(const std::uint16_t* x, std::int64_t pair) {
-  std::uint32_t v;
-  __builtin_memcpy(&v, x + 2 * pair, 4);
-  return v - Bits{};
 }
 
 template <typename Isa, typename Rows>
@@ -64,7 +59,7 @@ template <typename Isa, typename Rows>
         }
         Bits w[kStepPairs];
         read_pairs<Isa>(rows, p, tile.in, w);
-        for (int i = 0; i < kStepPairs; ++i) acc = Isa::add_pairs(acc, w[i], pair_of(tile.rounded, p + i));
+        for (int i = 0; i < kStepPairs; ++i) acc = Isa::add_pairs(acc, w[i], word_at(tile.rounded + 2 * (p + i)));
       }
       total += acc;
     }
@@ -77,18 +72,12 @@ template <typename I>
 struct PairProduct {
   using Isa = I;
   using Vector = Bits;
-  static constexpr int kColumns = 2, kStoredColumns = 2, kTokens = Isa::kPairTokens;
+  static constexpr BlockFields kFields = kPairFields;
+  static constexpr int kColumns = 2, kStep = kStepPairs, kTokens = Isa::kPairTokens;
 
   template <typename Rows>
-  [[gnu::noinline]] static void fill(WordPanel& panel, const Rows* rows, std::int64_t first, std::int64_t pairs,
-                                     std::int64_t in) {
-    for (int group = 0; group < kGroups; ++group) {
-      for (std::int64_t p = 0; p < pairs; p += kStepPairs) {
-        Bits w[kStepPairs];
-        read_pairs<Isa>(rows[group], first + p, in, w);
-        for (std::int64_t i = 0; i < kStepPairs; ++i) store(&panel.w[p + i][kLanes * group], w[i]);
-      }
-    }
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t pair, std::int64_t in, Bits (&w)[kStep]) {
+    read_pairs<Isa>(rows, pair, in, w);
   }
   static const std::uint8_t* activations(const MatmulTile& tile) {
     return reinterpret_cast<const std::uint8_t*>(tile.rounded);
@@ -96,17 +85,11 @@ struct PairProduct {
   static std::int64_t stride(const MatmulTile& tile) { return 2 * tile.rounded_stride; }
   [[gnu::always_inline]] static Bits operand(Bits pair) { return pair; }
   [[gnu::always_inline]] static Floats add(Floats acc, Bits w, Bits x) { return Isa::add_pairs(acc, w, x); }
+  template <typename Rows>
+  static void one_token(const MatmulTile& tile) {
+    one_token_pairs<Isa, Rows>(tile);
+  }
 };
-
-template <typename Isa>
-void bf16_matmul_tile(const MatmulTile& tile) {
-  const auto of = [&]<typename Rows>() {
-    if (tile.tokens == 1) return one_token_pairs<Isa, Rows>(tile);
-    multiply_panels<PairProduct<Isa>, Rows>(tile);
-  };
-  if (tile.packed) return of.template operator()<PackedRows<Isa, kPairFields>>();
-  of.template operator()<MappedRows<Isa, kPairFields>>();
-}
 
 template <typename Isa>
 void round_row(const float* x, std::int64_t in, std::int64_t padded, std::uint16_t* out) {
@@ -117,7 +100,7 @@ void round_row(const float* x, std::int64_t in, std::int64_t padded, std::uint16
 template <typename Isa>
 constexpr void add_bf16_products(KernelTable& table) {
   table.round_row = round_row<Isa>;
-  table.matmul[2] = bf16_matmul_tile<Isa>;
+  table.matmul[2] = product_tile<PairProduct<Isa>>;
   table.takes[2] = Activations::bf16;
 }
 

@@ -125,19 +125,12 @@ template <typename I, typename Element>
 struct FloatProduct {
   using Isa = I;
   using Vector = Floats;
-  static constexpr int kColumns = 1, kStoredColumns = Element::kFields.values, kTokens = Isa::kFloatTokens;
+  static constexpr BlockFields kFields = Element::kFields;
+  static constexpr int kColumns = 1, kStep = kStepColumns<Element>, kTokens = Isa::kFloatTokens;
 
   template <typename Rows>
-  [[gnu::noinline]] static void fill(WordPanel& panel, const Rows* rows, std::int64_t first, std::int64_t columns,
-                                     std::int64_t /*in*/) {
-    constexpr std::int64_t kStep = kStepColumns<Element>;
-    for (int group = 0; group < kGroups; ++group) {
-      for (std::int64_t k = 0; k < columns; k += kStep) {
-        Floats w[kStep];
-        read_columns<Isa, Element>(rows[group], first + k, first + columns, w);
-        for (std::int64_t i = 0; i < kStep && k + i < kPanelWords; ++i) store(&panel.w[k + i][kLanes * group], w[i]);
-      }
-    }
+  [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t column, std::int64_t in, Floats (&w)[kStep]) {
+    read_columns<Isa, Element>(rows, column, in, w);
   }
   static const std::uint8_t* activations(const MatmulTile& tile) {
     return reinterpret_cast<const std::uint8_t*>(tile.x);
@@ -145,16 +138,15 @@ struct FloatProduct {
   static std::int64_t stride(const MatmulTile& tile) { return 4 * tile.in; }
   [[gnu::always_inline]] static Floats operand(Bits x) { return as_float(x); }
   [[gnu::always_inline]] static Floats add(Floats acc, Floats w, Floats x) { return Isa::multiply_add(w, x, acc); }
+  template <typename Rows>
+  static void one_token(const MatmulTile& tile) {
+    one_token_float<Isa, Element, Rows>(tile);
+  }
 };
 
 template <typename Isa, typename Element>
 void float_matmul_tile(const MatmulTile& tile) {
-  const auto of = [&]<typename Rows>() {
-    if (tile.tokens == 1) return one_token_float<Isa, Element, Rows>(tile);
-    multiply_panels<FloatProduct<Isa, Element>, Rows>(tile);
-  };
-  if (tile.packed) return of.template operator()<PackedRows<Isa, Element::kFields>>();
-  of.template operator()<MappedRows<Isa, Element::kFields>>();
+  product_tile<FloatProduct<Isa, Element>>(tile);
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ struct Context::Scratch {
   std::vector<std::int8_t> q;
   std::vector<std::uint16_t> rounded;
   std::vector<float> scale, sum, half_sum, total, half_total;
-  std::vector<std::vector<float>> per_thread, gated;  ///< of each thread
+  std::vector<std::vector<float>> per_thread;
+  std::vector<std::vector<float>> gated;  ///< per thread too: products that wait while per_thread holds decoded rows
 };
 
 Context::Context(std::shared_ptr<const KernelTable> table, base::ThreadPool& pool)
@@ -41,6 +42,8 @@ namespace {
 // Elementwise work below this many values is not worth waking other threads for.
 constexpr std::int64_t kSerialElements = 1 << 15;
 
+std::int64_t pieces(std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; }
+
 /// The rows of all targets in tiles of `tile_rows`, counted through.
 struct Tiles {
   std::span<const MatmulTarget> targets;
@@ -48,9 +51,7 @@ struct Tiles {
   Tiles(std::span<const MatmulTarget> t, std::int64_t rows) : targets(t), tile_rows(rows) {
     for (const MatmulTarget& target : targets) count += tiles_of(target);
   }
-  std::int64_t tiles_of(const MatmulTarget& target) const {
-    return (target.weight->out_features() + tile_rows - 1) / tile_rows;
-  }
+  std::int64_t tiles_of(const MatmulTarget& target) const { return pieces(target.weight->out_features(), tile_rows); }
   std::pair<const MatmulTarget*, std::int64_t> at(std::int64_t index) const {
     const MatmulTarget* target = targets.data();
     while (index >= tiles_of(*target)) index -= tiles_of(*target++);
@@ -63,16 +64,15 @@ void grow(std::vector<T>& v, std::int64_t n) {
   if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
 }
 
+// Calls row(t) for all rows, on all threads where that is worth waking them.
 template <typename Row>
 void each_row(const Context& context, std::int64_t rows, std::int64_t width, const Row& row) {
-  if (rows * width < kSerialElements) {
-    for (std::int64_t t = 0; t < rows; ++t) row(t);
-    return;
-  }
-  const std::int64_t grain = std::max<std::int64_t>(1, rows / (4 * context.pool().threads()));
-  context.pool().parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
+  const auto body = [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t t = begin; t < end; ++t) row(t);
-  });
+  };
+  if (rows * width < kSerialElements) return body(0, rows, 0);
+  const std::int64_t grain = std::max<std::int64_t>(1, rows / (4 * context.pool().threads()));
+  context.pool().parallel_for(rows, grain, std::ref(body));
 }
 
 void quantise(const Context& context, const float* x, std::int64_t tokens, std::int64_t in, QuantisedRows& out) {
@@ -151,8 +151,6 @@ void clamp_values(const float* x, std::int64_t count, const Bounds& bounds, floa
   }
 }
 
-std::int64_t pieces(std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; }
-
 // Tokens whose activations stay in the second cache level while tile after tile of weights is multiplied with them;
 // fewer would have the weights unpacked too often. Multiples of what kernels take at a time, of equal size.
 std::int64_t tokens_at_a_time(std::int64_t tokens, std::int64_t in, std::int64_t bytes_each) {
@@ -161,29 +159,36 @@ std::int64_t tokens_at_a_time(std::int64_t tokens, std::int64_t in, std::int64_t
   return tokens <= most ? tokens : pieces(pieces(tokens, pieces(tokens, most)), kMultiple) * kMultiple;
 }
 
+Activations taken_by(const Context& context, const PackedMatrix& weight) {
+  return context.table().takes[static_cast<std::size_t>(weight.dtype())];
+}
+
 /// Activations [tokens, in] as the kernels of the weights they are multiplied with take them, prepared once.
 class Activated {
  public:
-  Activated(const Context& context, const float* x, std::int64_t tokens, std::int64_t in,
-            const bool (&taken)[kActivations])
-      : context_(context), x_(x), tokens_(tokens), in_(in) {
+  Activated(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets)
+      : context_(context), x_(x), tokens_(tokens), in_(targets[0].weight->in_features()) {
+    bool taken[kActivations] = {};
+    for (const MatmulTarget& target : targets) {
+      expects(target.weight->in_features() == in_, "all targets of a matmul take the same input");
+      taken[static_cast<int>(taken_by(context, *target.weight))] = true;
+    }
     const bool any_float = taken[static_cast<int>(Activations::f32)],
                any_bf16 = taken[static_cast<int>(Activations::bf16)];
-    if (taken[static_cast<int>(Activations::int8)]) quantise(context, x, tokens, in, quantised_);
-    if (any_bf16) rounded_stride_ = round_rows(context, x, tokens, in);
-    block_ = tokens_at_a_time(tokens, in, any_float ? 4 : any_bf16 ? 2 : 1);
+    if (taken[static_cast<int>(Activations::int8)]) quantise(context, x, tokens, in_, quantised_);
+    if (any_bf16) rounded_stride_ = round_rows(context, x, tokens, in_);
+    block_ = tokens_at_a_time(tokens, in_, any_float ? 4 : any_bf16 ? 2 : 1);
   }
 
-  std::int64_t tokens() const { return tokens_; }
   /// Tokens of a tile.
   std::int64_t block() const { return block_; }
 
-  /// The products of tile_rows rows of a weight from `row` on with block() tokens from `first` on, or as many as there
-  /// are; out[0] belongs to the first of both.
-  void multiply(const PackedMatrix& weight, std::int64_t row, std::int64_t first, int thread, const Bounds& bounds,
-                float* out, std::int64_t out_stride) const {
+  /// The products of tile_rows rows of a target's weight from `row` on with block() tokens from `first` on, or as many
+  /// as there are; out[0], wherever that lies, belongs to the first of both.
+  void multiply(const MatmulTarget& target, std::int64_t row, std::int64_t first, int thread, float* out,
+                std::int64_t out_stride) const {
     const KernelTable& table = context_.table();
-    const PackedMatrix::Impl& matrix = weight.impl();
+    const PackedMatrix::Impl& matrix = target.weight->impl();
     const tensor::TensorView& view = matrix.view;
     MatmulTile tile;
     tile.weight_row_bytes = view.row_bytes();
@@ -203,9 +208,9 @@ class Activated {
       kernel(tile);
     else
       decoded_tile(context_, view, row, tile, thread);
-    if (bounds == Bounds{}) return;
+    if (target.bounds == Bounds{}) return;
     for (std::int64_t t = 0; t < tile.tokens; ++t)
-      clamp_values(out + t * out_stride, tile.rows, bounds, out + t * out_stride);
+      clamp_values(out + t * out_stride, tile.rows, target.bounds, out + t * out_stride);
   }
 
   /// Calls body(tile, first, thread) for `tiles` tiles of rows and block after block of tokens, on all threads where
@@ -237,44 +242,33 @@ class Activated {
   QuantisedRows quantised_;
 };
 
-Activations taken_by(const Context& context, const PackedMatrix& weight) {
-  return context.table().takes[static_cast<std::size_t>(weight.dtype())];
-}
-
 }  // namespace
 
 void matmul(const Context& context, const float* x, std::int64_t tokens, std::span<const MatmulTarget> targets) {
   if (tokens == 0 || targets.empty()) return;
-  const std::int64_t in = targets[0].weight->in_features();
-  bool taken[kActivations] = {};
-  for (const MatmulTarget& target : targets) {
-    expects(target.weight->in_features() == in, "all targets of a matmul take the same input");
-    taken[static_cast<int>(taken_by(context, *target.weight))] = true;
-  }
-  const Activated activated(context, x, tokens, in, taken);
+  const Activated activated(context, x, tokens, targets);
   const Tiles tiles(targets, context.table().tile_rows);
   activated.each_tile(tiles.count, [&](std::int64_t i, std::int64_t first, int thread) {
     const auto [target, row] = tiles.at(i);
     const std::int64_t stride = target->out_stride != 0 ? target->out_stride : target->weight->out_features();
-    activated.multiply(*target->weight, row, first, thread, target->bounds, target->out + first * stride + row, stride);
+    activated.multiply(*target, row, first, thread, target->out + first * stride + row, stride);
   });
 }
 
 void gelu_gated_matmul(const Context& context, const float* x, std::int64_t tokens, const PackedMatrix& gate,
                        const PackedMatrix& up, float* out, const Bounds& gate_bounds, const Bounds& up_bounds) {
   if (tokens == 0) return;
-  const std::int64_t in = gate.in_features(), width = gate.out_features(), rows = context.table().tile_rows;
-  expects(up.in_features() == in && up.out_features() == width, "gate and up have one shape");
-  bool taken[kActivations] = {};
-  for (const PackedMatrix* weight : {&gate, &up}) taken[static_cast<int>(taken_by(context, *weight))] = true;
-  const Activated activated(context, x, tokens, in, taken);
-  const std::int64_t block = std::min(activated.block(), tokens);
-  activated.each_tile((width + rows - 1) / rows, [&](std::int64_t i, std::int64_t first, int thread) {
+  const std::int64_t width = gate.out_features(), rows = context.table().tile_rows;
+  expects(up.out_features() == width, "gate and up have one shape");
+  const MatmulTarget targets[] = {{&gate, nullptr, 0, gate_bounds}, {&up, nullptr, 0, up_bounds}};
+  const Activated activated(context, x, tokens, targets);
+  const std::int64_t block = activated.block();
+  activated.each_tile(pieces(width, rows), [&](std::int64_t i, std::int64_t first, int thread) {
     std::vector<float>& both = context.scratch().gated[static_cast<std::size_t>(thread)];
     grow(both, 2 * block * rows);
     float *const gates = both.data(), *const ups = gates + block * rows;
-    activated.multiply(gate, i * rows, first, thread, gate_bounds, gates, rows);
-    activated.multiply(up, i * rows, first, thread, up_bounds, ups, rows);
+    activated.multiply(targets[0], i * rows, first, thread, gates, rows);
+    activated.multiply(targets[1], i * rows, first, thread, ups, rows);
     const std::int64_t count = std::min(rows, width - i * rows);
     for (std::int64_t t = 0; t < std::min(block, tokens - first); ++t)
       context.table().gelu_tanh_mul(gates + t * rows, ups + t * rows, count, out + (first + t) * width + i * rows);
@@ -359,7 +353,7 @@ void add_scaled(const Context& context, float* x, const float* y, std::int64_t c
 }
 
 std::int64_t kv_block_bytes(tensor::DType dtype, std::int64_t head_dim) {
-  const std::int64_t padded = (head_dim + kStrip - 1) / kStrip * kStrip;
+  const std::int64_t padded = padded_dim(head_dim);
   if (dtype != tensor::DType::q8_0) return kKvBlock * padded * tensor::info(dtype).block_bytes;
   return kKvBlock * padded + (head_dim + kKvBlock - 1) / kKvBlock * kKvBlock * 2;
 }
@@ -387,7 +381,7 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
   static_assert(kKvBlock == kKeyBlock);
   expects(cache.slots % kKvBlock == 0, "rings are whole blocks");
   const auto kernel = context.table().attention[cache_type_index(cache.dtype)];
-  const std::int64_t head_bytes = cache.slots / kKvBlock * kv_block_bytes(cache.dtype, dim);
+  const std::int64_t block = kv_block_bytes(cache.dtype, dim), head_bytes = cache.slots / kKvBlock * block;
   // As many rows share a block of keys as a tile takes; fewer where threads would stand idle. Which rows stand together
   // changes no result.
   const std::int64_t threads = context.pool().threads();
@@ -414,6 +408,7 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
       tile.head_dim = dim;
       tile.keys = reinterpret_cast<const std::uint8_t*>(cache.keys) + kv_head * head_bytes;
       tile.values = reinterpret_cast<const std::uint8_t*>(cache.values) + kv_head * head_bytes;
+      tile.block_bytes = block;
       tile.slots = cache.slots;
       tile.key_begin = key_begin + t;
       tile.key_end = key_end + t;

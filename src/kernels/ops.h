@@ -158,8 +158,7 @@ void add(const Context& context, float* x, const float* y, std::int64_t count);
 void add_scaled(const Context& context, float* x, const float* y, std::int64_t count, float factor);
 void softcap(const Context& context, float* x, std::int64_t count, float cap);
 
-/// Positions whose keys and values lie together. Keys are attended in blocks that start at multiples of this position;
-/// ring sizes are multiples of it.
+/// Positions whose keys and values lie together; ring sizes are multiples of it.
 inline constexpr std::int64_t kKvBlock = 32;
 /// Bytes of a block of one head's keys, or values, head_dim rounded up to a multiple of kStrip (abi.h). q8_0 has an f16
 /// scale for each 32 dimensions of a position.

@@ -57,11 +57,6 @@ template <typename V>
   static_cast<void>(sum);
 #endif
 }
-[[gnu::always_inline]] inline Bits four_bytes(const std::int8_t* x) {
-  std::uint32_t v;
-  __builtin_memcpy(&v, x, 4);
-  return v - Bits{};
-}
 
 /// What one token's activations of a sub-block add around the integer sum.
 struct SubActivations {
@@ -249,7 +244,7 @@ template <typename Isa, typename Format, int Tokens>
     repeat<kGroups>([&](auto group)
                         __attribute__((always_inline)) { w[group] = load<Bits>(panel.w[k + step][kLanes * group]); });
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-      const Bits v = four_bytes(x[t] + at + 4 * step);
+      const Bits v = word_at(x[t] + at + 4 * step);
       repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
         sum[t][group] = Isa::dot(sum[t][group], w[group], v);
         add_now(sum[t][group]);

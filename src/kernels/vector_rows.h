@@ -117,7 +117,7 @@ inline void load_tail(const T* p, std::int64_t n, T* out) {
 }
 
 // A 32-bit word, in all lanes.
-[[gnu::always_inline]] inline Bits word_at(const std::uint8_t* x) {
+[[gnu::always_inline]] inline Bits word_at(const void* x) {
   std::uint32_t v;
   __builtin_memcpy(&v, x, 4);
   return v - Bits{};

@@ -3,12 +3,13 @@
 // kRunWords words, in order, each run one chain over its words: the same bits however many tokens there are.
 // What is multiplied is a struct `Product` of float_matmul.h or bf16_matmul.h:
 //   Isa, Vector                           its instruction set, kLanes words
-//   kColumns                              columns in a word
+//   kFields                               how the weights lie in the file
+//   kColumns, kStep                       columns in a word, words read at a time
 //   kTokens                               tokens multiplied at a time: as many as registers hold
-//   fill(panel, rows, first, words, in)   `words` words of the rows from `first` on, zeros behind column `in`
-//   kStoredColumns                        columns in a word as it lies in the file
+//   read(rows, word, in, w)               kStep words of each row from `word` on, zeros behind column `in`
 //   activations(tile), stride(tile)       the first token's first word; bytes between tokens
 //   operand(x), add(acc, w, x)            a word of activations, in all lanes, as `add` takes it; the step of the chain
+//   one_token<Rows>(tile)                 the product with a single token, without a panel
 #pragma once
 
 #include "kernels/abi.h"
@@ -19,10 +20,24 @@ namespace carat::kernels {
 namespace {
 
 constexpr std::int64_t kRunWords = 64;
+/// A panel and the rows of activations of a pass over it share the second cache level (measured, docs/benchmarks.md).
 constexpr std::int64_t kPanelWords = 24576 / kPanelRows;
 struct alignas(64) WordPanel {
   std::uint32_t w[kPanelWords][kPanelRows];
 };
+
+template <typename Product, typename Rows>
+[[gnu::noinline]] void fill(WordPanel& panel, const Rows* rows, std::int64_t first, std::int64_t words,
+                            std::int64_t in) {
+  static_assert(kPanelWords % Product::kStep == 0);
+  for (int group = 0; group < kGroups; ++group) {
+    for (std::int64_t k = 0; k < words; k += Product::kStep) {
+      typename Product::Vector w[Product::kStep];
+      Product::read(rows[group], first + k, in, w);
+      for (std::int64_t i = 0; i < Product::kStep; ++i) store(&panel.w[k + i][kLanes * group], w[i]);
+    }
+  }
+}
 
 // Accumulators are indexed by constants alone: otherwise gcc keeps them in memory, and storing them takes twice as long
 // as the products. What runs add up to stays in the first cache level until the panel's end: rows of `out` lie far
@@ -90,17 +105,18 @@ template <typename Product, int Tokens>
 }
 
 template <typename Product, typename Rows>
-void multiply_panels(const MatmulTile& tile) {
+void product_tile_of(const MatmulTile& tile) {
+  if (tile.tokens == 1) return Product::template one_token<Rows>(tile);
   Rows rows[kGroups];
   for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
   WordPanel panel;
   const std::int64_t all = (tile.in + Product::kColumns - 1) / Product::kColumns;
   for (std::int64_t first = 0; first < all; first += kPanelWords) {
     const std::int64_t words = all - first < kPanelWords ? all - first : kPanelWords;
-    Product::fill(panel, rows, first, words, tile.in);
+    fill<Product>(panel, rows, first, words, tile.in);
     constexpr int kTokens = Product::kTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
     // Bytes of a row's word as it lies in memory.
-    constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kStoredColumns;
+    constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kFields.values;
     const bool last = first + words >= all;
     NextPanel next{tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
                    kRows * tile.weight_row_bytes, kRows * kWord * words, static_cast<int>(kPanelRows / kRows), 0};
@@ -111,6 +127,13 @@ void multiply_panels(const MatmulTile& tile) {
       multiply_words<Product, kTokens>(panel, tile, t, first, words, next);
     multiply_last_words<Product, kTokens - 1>(panel, tile, t, first, words, next);
   }
+}
+
+template <typename Product>
+void product_tile(const MatmulTile& tile) {
+  using Isa = typename Product::Isa;
+  if (tile.packed) return product_tile_of<Product, PackedRows<Isa, Product::kFields>>(tile);
+  product_tile_of<Product, MappedRows<Isa, Product::kFields>>(tile);
 }
 
 }  // namespace

@@ -68,8 +68,8 @@ struct Plain {
   }
   template <Integers Kind>
   static Ints add_products(Ints sum, Bits w0, Bits w1, Bits w2, Bits w3, const std::int8_t* x) {
-    sum = dot(dot(sum, w0, four_bytes(x)), w1, four_bytes(x + 4));
-    return dot(dot(sum, w2, four_bytes(x + 8)), w3, four_bytes(x + 12));
+    sum = dot(dot(sum, w0, word_at(x)), w1, word_at(x + 4));
+    return dot(dot(sum, w2, word_at(x + 8)), w3, word_at(x + 12));
   }
   template <typename Format, int Tokens>
   static void sub_block(const Panel<Format>& panel, std::int64_t k, const std::int8_t* const (&x)[Tokens],

@@ -148,7 +148,7 @@ TEST_P(LongContext, WindowsSeeTheirOwnPositions) {
   const kernels::KvView ring = cache.view(0);
   const auto key_at = [](const kernels::KvView& view, std::int64_t position) {
     constexpr std::int64_t kStrip = kernels::kStrip;
-    const std::int64_t slot = position % view.slots, padded = (view.head_dim + kStrip - 1) / kStrip * kStrip;
+    const std::int64_t slot = position % view.slots, padded = kernels::padded_dim(view.head_dim);
     std::vector<float> key;
     for (std::int64_t i = 0; i < view.head_dim; ++i) {
       key.push_back(reinterpret_cast<const float*>(view.keys)[(slot / kStrip * padded + i) * kStrip + slot % kStrip]);

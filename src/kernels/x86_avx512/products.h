@@ -89,8 +89,8 @@ struct Avx512 {
   template <Integers Kind>
   [[gnu::always_inline]] static Ints add_products(Ints sum, Bits w0, Bits w1, Bits w2, Bits w3, const std::int8_t* x) {
     // Two chains: one would be waited for.
-    const Ints a = dot(dot(sum, w0, four_bytes(x)), w1, four_bytes(x + 4));
-    return a + dot(dot(Ints{}, w2, four_bytes(x + 8)), w3, four_bytes(x + 12));
+    const Ints a = dot(dot(sum, w0, word_at(x)), w1, word_at(x + 4));
+    return a + dot(dot(Ints{}, w2, word_at(x + 8)), w3, word_at(x + 12));
   }
   template <typename Format, int Tokens>
   [[gnu::always_inline]] static void sub_block(const Panel<Format>& panel, std::int64_t k,

@@ -11,6 +11,7 @@
 namespace carat::kernels {
 namespace {
 
+#if !defined(__AVX512BF16__)
 struct Bf16 {
   using Stored = std::uint16_t;
   static Floats read(const Stored* p) {
@@ -18,6 +19,7 @@ struct Bf16 {
     return reinterpret_cast<Floats>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
   }
 };
+#endif
 struct Half {
   using Stored = std::uint16_t;
   static Floats read(const Stored* p) { return Avx512::halves(load<Halves>(p)); }
@@ -31,12 +33,13 @@ constexpr KernelTable make_table(const char* name) {
   table.matmul[2] = float_matmul_tile<Avx512, FloatBf16>;
   table.busy_int8 = busy_int8_avx512;
   table.attention[1] = attention_tile<SingleWords<Half>>;
-  table.attention[2] = attention_tile<SingleWords<Bf16>>;
   add_quantised_types<Avx512>(table);
 #if defined(__AVX512BF16__)
   add_bf16_products<Avx512>(table);
   add_cache_type<PairWords<Avx512>>(table, 2);
   table.busy_bf16 = busy_bf16_avx512;
+#else
+  table.attention[2] = attention_tile<SingleWords<Bf16>>;
 #endif
   return table;
 }
