@@ -226,23 +226,25 @@ TEST_P(Ops, MatmulTakesUnalignedPointers) {
 TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
   base::ThreadPool one(1), three(3);
   const Context alone = context(one), many = context(three);
-  for (const tensor::DType type :
-       {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16, tensor::DType::q8_0, tensor::DType::q4_0,
-        tensor::DType::q4_k, tensor::DType::q6_k, tensor::DType::q5_0, tensor::DType::q3_k}) {
-    constexpr std::int64_t kRows = 77, kIn = 2560, kTokens = 11;
-    const RandomMatrix w(type, kRows, kIn, 5), other(type, 40, kIn, 6);
+  for (const tensor::DTypeInfo& type : tensor::registry()) {
+    if (type.decode == nullptr) continue;
+    constexpr std::int64_t kRows = 77, kOther = 40, kIn = 1536, kMost = 11;
+    const RandomMatrix w(type.dtype, kRows, kIn, 5), other(type.dtype, kOther, kIn, 6);
     const auto a = pack(alone.table(), w.view), b = pack(alone.table(), other.view);
     ASSERT_TRUE(a && b);
-    const auto x = random_floats(kTokens * kIn, 9);
-    std::vector<float> batch(kTokens * kRows), beside(kTokens * 40);
-    const MatmulTarget targets[] = {{&*b, beside.data(), 0}, {&*a, batch.data(), 0}};
-    matmul(many, x.data(), kTokens, targets);
-    for (std::int64_t t = 0; t < kTokens; ++t) {
-      std::vector<float> single(kRows);
-      const MatmulTarget target{&*a, single.data(), 0};
+    const auto x = random_floats(kMost * kIn, 9);
+    std::vector<float> singles(kMost * kRows);
+    for (std::int64_t t = 0; t < kMost; ++t) {
+      const MatmulTarget target{&*a, singles.data() + t * kRows, 0};
       matmul(alone, x.data() + t * kIn, 1, {&target, 1});
-      EXPECT_EQ(single, std::vector<float>(batch.begin() + t * kRows, batch.begin() + (t + 1) * kRows))
-          << tensor::info(type).name << " token " << t;
+    }
+    for (const std::int64_t tokens : {2, 3, 4, 5, 6, 7, 8, 9, 11}) {
+      std::vector<float> batch(static_cast<std::size_t>(tokens * kRows)),
+          beside(static_cast<std::size_t>(tokens * kOther));
+      const MatmulTarget targets[] = {{&*b, beside.data(), 0}, {&*a, batch.data(), 0}};
+      matmul(many, x.data(), tokens, targets);
+      EXPECT_EQ(batch, std::vector<float>(singles.begin(), singles.begin() + tokens * kRows))
+          << type.name << ", " << tokens << " tokens";
     }
   }
 }

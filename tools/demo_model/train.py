@@ -27,15 +27,15 @@ import speech
 
 # How many examples of a task one step sees: [those of one pass through the model], by checkpoint.
 MIX = {
-    "demo": [{"shapes": 9, "words": 4, "numbers": 4, "both": 1}, {"speech": 9}, {"tools": 3}, {"sums": 3, "chat": 1}],
-    "demo-moe": [{"shapes": 9, "words": 5, "numbers": 5}, {"tools": 5}, {"sums": 5, "chat": 2}],
+    "demo": [{"shapes": 16, "words": 2, "numbers": 2, "both": 1}, {"speech": 3}, {"tools": 2}, {"sums": 1, "chat": 1}],
+    "demo-moe": [{"shapes": 15, "words": 4, "numbers": 5}, {"tools": 3}, {"sums": 3, "chat": 1}],
 }
 
 
 # The share of the steps whose pictures are small (patches.SMALL_BUDGET).
 SMALL_SHARE = 0.7
 # Pictures of each step that a reader (readers.py) is asked about besides.
-READ = {"shapes": 10, "words": 3, "numbers": 3}
+READ = {"shapes": 10, "words": 2, "numbers": 3}
 # While the language model knows nothing, what it would have the towers do undoes what they know: for this share of the
 # steps the towers learn from the readers alone, and their rate stays this part of the others'.
 ALONE_SHARE, TOWER_RATE = 0.2, 0.4
