@@ -6,6 +6,7 @@
 //
 // What an instruction set adds is a struct `Isa` of static functions over the vectors of vector_rows.h:
 //   kTokens                               tokens multiplied at a time with a panel
+//   kFewTokens                            up to how many are multiplied without one, in the registers of packed weights
 //   transpose16(rows, at, t)              sixteen bytes of each row: lane r of t[i] holds bytes 4i … 4i + 3 of row r
 //   halves(h)                             kLanes half-precision numbers as floats
 //   fifth_bits<Shift>(words)              bits Shift … Shift + 3 of each lane as bytes: 16 where set
@@ -78,6 +79,14 @@ template <typename Isa, typename Format, int Zero>
   acc = Isa::multiply_add(value, load<Floats>(scale) * splat(*x.scale), acc);
   if constexpr (Format::kOffset) acc = Isa::multiply_subtract(load<Floats>(offset), splat(*x.sum), acc);
   return acc;
+}
+
+// What the sums of one token's sub-blocks start from: the weights' zero times what it is multiplied with, for all lanes
+// the same. (Rows of activations are padded: whole vectors of their totals are there.)
+template <int Zero>
+[[gnu::always_inline]] inline void starts(const SubActivations& x, std::int64_t subs, std::int32_t* out) {
+  for (std::int64_t j = 0; j < subs; j += kLanes)
+    store(out + j, __builtin_convertvector(load<Floats>(x.total + j) * static_cast<float>(-Zero), Ints));
 }
 
 // Decoding reads every byte once; what comes later is asked for in the order of its bytes: memory likes that best. Past
@@ -196,15 +205,10 @@ template <typename Isa, typename Format, int Tokens>
       acc[t][group] = begin == 0 ? Floats{} : load_rows(before, tile.rows - kLanes * group);
     }
   }
-  // What the sums start from: the weights' zero times what it is multiplied with, for all lanes the same. (Rows of
-  // activations are padded: whole vectors of their totals are there.)
   constexpr int kZero = kZeroOf<Format, Isa>;
   alignas(kVectorBytes) std::int32_t start[Tokens][kColumns / Format::kSub];
   if constexpr (kZero != 0) {
-    for (int t = 0; t < Tokens; ++t) {
-      for (std::int64_t j = 0; j < columns / Format::kSub; j += kLanes)
-        store(start[t] + j, __builtin_convertvector(load<Floats>(a[t].total + j) * static_cast<float>(-kZero), Ints));
-    }
+    for (int t = 0; t < Tokens; ++t) starts<kZero>(a[t], columns / Format::kSub, start[t]);
   }
   for (std::int64_t j = 0; j < columns / Format::kSub; ++j) {
     next.ask<Isa>();
@@ -253,6 +257,81 @@ template <typename Isa, typename Format, int Tokens>
   });
 }
 
+/// A few tokens with the rows of one vector: a unit of packed weights stays in registers while all tokens are
+/// multiplied with it. No panel, whose writing and reading many tokens have to pay for. `ahead`: bytes of the stream
+/// that will be read later, asked for; null where they were.
+template <typename Isa, typename Format, typename Rows, int Tokens>
+[[gnu::noinline]] void few_tokens(const MatmulTile& tile, std::int64_t first, std::int64_t token,
+                                  const std::uint8_t* ahead) {
+  constexpr int kChains = Tokens < 3 ? 2 : 1;  // of each token, so that no product waits for the one before
+  constexpr std::int64_t kSubs = kTokenColumns / Format::kSub, kWords = Format::kSub / 4;
+  constexpr std::int64_t kUnitBytes = kLanes * Format::kFields.bytes * Format::kUnit / Format::kFields.values;
+  constexpr int kZero = kZeroOf<Format, Isa>;
+  const Rows rows(tile, first);
+  const QuantisedRows& q = tile.quantised;
+  alignas(kVectorBytes) float scale[kSubs * kLanes], offset[(Format::kOffset ? kSubs : 1) * kLanes];
+  alignas(kVectorBytes) std::int32_t start[Tokens][kSubs];
+  Floats acc[Tokens] = {};
+  for (std::int64_t begin = 0; begin < tile.in; begin += kTokenColumns) {
+    const std::int64_t columns = tile.in - begin < kTokenColumns ? tile.in - begin : kTokenColumns;
+    const std::int64_t units = columns / Format::kUnit;
+    Format::template scales<Isa>(rows, begin / Format::kUnit, units, scale, offset, kLanes);
+    if constexpr (kZero != 0) {
+      for (int t = 0; t < Tokens; ++t)
+        starts<kZero>(sub_activations<Format>(q, (token + t) * q.padded + begin), columns / Format::kSub, start[t]);
+    }
+    for (std::int64_t u = 0; u < units; ++u) {
+      const std::int64_t unit = begin / Format::kUnit + u;
+      if (ahead != nullptr) prefetch_lines<Isa, (kUnitBytes + 63) / 64>(ahead + kUnitBytes * unit);
+      Bits w[Format::kUnit / 4];
+      Format::template read<Isa>(rows, unit,
+                                 [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
+                                   constexpr Integers kKind = Format::kIntegers;
+                                   Bits* to = w + sub * kWords + step;
+                                   to[0] = Isa::template operand<kKind>(a), to[1] = Isa::template operand<kKind>(b);
+                                   to[2] = Isa::template operand<kKind>(c), to[3] = Isa::template operand<kKind>(d);
+                                 });
+      for (int sub = 0; sub < kSubsPerUnit<Format>; ++sub) {
+        const std::int64_t j = u * kSubsPerUnit<Format> + sub, at = begin + j * Format::kSub;
+        Ints sum[Tokens][kChains] = {};
+        if constexpr (kZero != 0)
+          repeat<Tokens>([&](auto t) __attribute__((always_inline)) { sum[t][0] += start[t][j]; });
+        repeat<kWords>([&](auto step) __attribute__((always_inline)) {
+          repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+            Ints& chain = sum[t][step % kChains];
+            chain = Isa::dot(chain, w[sub * kWords + step], word_at(q.q + (token + t) * q.padded + at + 4 * step));
+            add_now(chain);
+          });
+        });
+        repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+          if constexpr (kChains == 2) sum[t][0] += sum[t][1];
+          acc[t] =
+              join<Isa, Format, 0>(acc[t], sum[t][0], scale + kLanes * j, offset + (Format::kOffset ? kLanes * j : 0),
+                                   sub_activations<Format>(q, (token + t) * q.padded + at));
+        });
+      }
+    }
+  }
+  for (int t = 0; t < Tokens; ++t)
+    store_rows(tile.out + (token + t) * tile.out_stride + first, acc[t], tile.rows - first);
+}
+// 5 = 3 + 2, 6 = 3 + 3, 7 = 4 + 3: never one alone.
+template <typename Isa, typename Format, typename Rows>
+void few_tokens(const MatmulTile& tile, std::int64_t first) {
+  const std::uint8_t* ahead = tile.weights + first * tile.weight_row_bytes + Isa::kAhead;
+  for (std::int64_t t = 0; t < tile.tokens; ahead = nullptr) {
+    const std::int64_t left = tile.tokens - t;
+    if (left == 8)
+      few_tokens<Isa, Format, Rows, 8>(tile, first, t, ahead), t += 8;
+    else if (left == 7 || left == 4)
+      few_tokens<Isa, Format, Rows, 4>(tile, first, t, ahead), t += 4;
+    else if (left == 2)
+      few_tokens<Isa, Format, Rows, 2>(tile, first, t, ahead), t += 2;
+    else
+      few_tokens<Isa, Format, Rows, 3>(tile, first, t, ahead), t += 3;
+  }
+}
+
 // The last few tokens, fewer than Isa::kTokens.
 template <typename Isa, typename Format, int Tokens>
 [[gnu::always_inline]] inline void multiply_rest(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
@@ -266,6 +345,13 @@ template <typename Isa, typename Format, int Tokens>
 template <typename Isa, typename Format, typename Rows>
 void tile_of(const MatmulTile& tile) {
   if (tile.tokens == 1) return one_token<Isa, Format, Rows>(tile);
+  if constexpr (Rows::kPacked && Isa::kFewTokens > 0) {
+    static_assert(Isa::kFewTokens == 8);
+    if (tile.tokens <= Isa::kFewTokens) {
+      for (std::int64_t first = 0; first < tile.rows; first += kLanes) few_tokens<Isa, Format, Rows>(tile, first);
+      return;
+    }
+  }
   Rows rows[kGroups];
   for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
   Panel<Format> panel;
