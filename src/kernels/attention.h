@@ -146,17 +146,27 @@ void store_value(const float* x, std::int64_t dim, std::uint8_t* block, std::int
 // kLanes positions' scales.
 inline Floats read_scales(const std::uint16_t* p) { return f16_to_f32(load<Halves>(p)); }
 
+// A block is asked for while another of its length is read, as many bytes at a time: its order in memory is not one
+// that the processor foresees. Nothing where there is none.
+template <std::int64_t Bytes>
+[[gnu::always_inline]] inline void ask_for(const std::uint8_t* ahead, std::int64_t at) {
+  if (ahead == nullptr) return;
+  repeat<(Bytes + 63) / 64>([&](auto line)
+                                __attribute__((always_inline)) { __builtin_prefetch(ahead + at + 64 * line, 0, 2); });
+}
+
 // Scores of Rows query rows with the keys of one block: positions are lanes and no sum crosses them. Two vectors of
 // positions at a time keep every sum in a register. `q` holds word after word of all rows.
 template <typename Words, int Rows>
 [[gnu::always_inline]] inline void score_keys(const std::uint8_t* q, std::int64_t dim, float scale,
-                                              const std::uint8_t* block, float* scores) {
+                                              const std::uint8_t* block, const std::uint8_t* ahead, float* scores) {
   using Vector = typename Words::Vector;
   constexpr std::int64_t kWord = Words::kWord;
   const auto* stored = reinterpret_cast<const typename Words::Stored*>(block);
   const std::int64_t words = (dim + kWord - 1) / kWord;
   std::int64_t group = words;  // words added up before their scale is taken
   if constexpr (Scaled<Words>) group = Words::kScaled;
+  constexpr std::int64_t kBytes = 2 * kLanes * kWord * sizeof(typename Words::Stored);  // read of two vectors
   for (std::int64_t v = 0; v < kKeyBlock; v += 2 * kLanes) {
     const auto* first = stored + key_at<Words>(dim, v, 0);
     const auto* second = stored + key_at<Words>(dim, v + kLanes, 0);
@@ -168,6 +178,8 @@ template <typename Words, int Rows>
       repeat<Rows>([&](auto r) __attribute__((always_inline)) { sum[r][0] = sum[r][1] = Floats{}; });
       const std::uint8_t* x = q + 4 * Rows * from;
       for (std::int64_t i = from; i < to; ++i, x += 4 * Rows) {
+        ask_for<kBytes>(ahead,
+                        v * padded_dim(dim) * static_cast<std::int64_t>(sizeof(typename Words::Stored)) + kBytes * i);
         const Vector a = Words::read(first + i * kWord * kStrip), b = Words::read(second + i * kWord * kStrip);
         repeat<Rows>([&](auto r) __attribute__((always_inline)) {
           const Vector word = Words::operand(word_at(x + 4 * r));
@@ -200,6 +212,7 @@ template <typename Words, int Rows>
 struct Step {
   std::int64_t first;  ///< position
   const std::uint8_t *keys[kStepKeys / kKeyBlock], *values[kStepKeys / kKeyBlock];
+  const std::uint8_t* next_keys[kStepKeys / kKeyBlock];  ///< of the step after, where there is one
 };
 
 // out[r] = out[r] * factor[r] + sum over the step's positions [low, high) of weight[r][p] * value[p], in order, for
@@ -207,10 +220,11 @@ struct Step {
 template <typename Words, int Rows, int Vectors>
 [[gnu::always_inline]] inline void add_columns(const Step& step, std::int64_t low, std::int64_t high,
                                                const float* weights, const float (&factor)[Rows], std::int64_t column,
-                                               std::int64_t count, float* const (&out)[Rows]) {
+                                               std::int64_t count, bool asks, float* const (&out)[Rows]) {
   using Stored = typename Words::Stored;
   using Vector = typename Words::Vector;
   constexpr std::int64_t kWord = Words::kWord;
+  constexpr std::int64_t kBytes = Vectors * kLanes * kWord * sizeof(Stored);  // read of a word of positions
   Floats sum[Rows][Vectors];
   repeat<Rows>([&](auto r) __attribute__((always_inline)) {
     repeat<Vectors>([&](auto v) __attribute__((always_inline)) {
@@ -222,7 +236,10 @@ template <typename Words, int Rows, int Vectors>
     const Stored* strip[Vectors];
     for (int v = 0; v < Vectors; ++v) strip[v] = stored + value_at<Words>(0, column + v * kLanes);
     const auto* weight = reinterpret_cast<const std::uint8_t*>(weights) + 4 * at / kWord;
+    const std::uint8_t* ahead = asks ? step.next_keys[at / kKeyBlock] : nullptr;
+    const std::int64_t ahead_at = column * kKeyBlock * static_cast<std::int64_t>(sizeof(Stored));
     const auto add = [&](std::int64_t w, auto part) __attribute__((always_inline)) {
+      ask_for<kBytes>(ahead, ahead_at + kBytes * w);
       Vector value[Vectors];
       repeat<Vectors>(
           [&](auto v) __attribute__((always_inline)) { value[v] = part(Words::read(strip[v] + w * kWord * kStrip)); });
@@ -251,11 +268,11 @@ template <typename Words, int Rows, int Vectors>
 template <typename Words, int Rows>
 [[gnu::always_inline]] inline void add_values(const Step& step, std::int64_t low, std::int64_t high,
                                               const float* weights, const float (&factor)[Rows], std::int64_t from,
-                                              std::int64_t to, float* const (&out)[Rows]) {
+                                              std::int64_t to, bool asks, float* const (&out)[Rows]) {
   std::int64_t i = from;
   for (; i + 2 * kLanes <= to; i += 2 * kLanes)
-    add_columns<Words, Rows, 2>(step, low, high, weights, factor, i, to - i, out);
-  for (; i < to; i += kLanes) add_columns<Words, Rows, 1>(step, low, high, weights, factor, i, to - i, out);
+    add_columns<Words, Rows, 2>(step, low, high, weights, factor, i, to - i, asks, out);
+  for (; i < to; i += kLanes) add_columns<Words, Rows, 1>(step, low, high, weights, factor, i, to - i, asks, out);
 }
 
 /// A row of queries: one head of one token.
@@ -302,9 +319,10 @@ inline float softmax_step(QueryRow& row, float* scores, std::int64_t from, std::
   return factor;
 }
 
-// One step of keys and values for Rows rows.
+// One step of keys and values for Rows rows. The first rows of a tile ask for what comes next.
 template <typename Words, int Rows>
-[[gnu::noinline]] void attend_step(const AttentionTile& a, const Step& step, const std::uint8_t* q, QueryRow* rows) {
+[[gnu::noinline]] void attend_step(const AttentionTile& a, const Step& step, bool asks, const std::uint8_t* q,
+                                   QueryRow* rows) {
   float* out[Rows];
   std::int64_t begin[Rows], end[Rows], low = kStepKeys, high = 0;
   for (int r = 0; r < Rows; ++r) {
@@ -320,7 +338,8 @@ template <typename Words, int Rows>
   alignas(kVectorBytes) float scores[Rows][kStepKeys];
   float factor[Rows];
   for (std::int64_t at = from; at < to; at += kKeyBlock)
-    score_keys<Words, Rows>(q, a.head_dim, a.scale, step.keys[at / kKeyBlock], scores[0] + at);
+    score_keys<Words, Rows>(q, a.head_dim, a.scale, step.keys[at / kKeyBlock],
+                            asks ? step.values[at / kKeyBlock] : nullptr, scores[0] + at);
   for (int r = 0; r < Rows; ++r) factor[r] = softmax_step(rows[r], scores[r], from, to, begin[r], end[r]);
   if constexpr (Scaled<Words>) {
     // A position's scale goes to its weight.
@@ -333,14 +352,14 @@ template <typename Words, int Rows>
         for (int r = 0; r < Rows; ++r) store(scaled[r] + p, load<Floats>(scores[r] + p) * s);
       }
       const std::int64_t end_column = i + Words::kScaled < a.head_dim ? i + Words::kScaled : a.head_dim;
-      add_values<Words, Rows>(step, low, high, scaled[0], factor, i, end_column, out);
+      add_values<Words, Rows>(step, low, high, scaled[0], factor, i, end_column, asks, out);
     }
   } else {
     // In place: words are no wider than what they are made of.
     if constexpr (Words::kWord > 1) {
       for (int r = 0; r < Rows; ++r) Words::join(scores[r] + from, to - from, scores[r] + from / Words::kWord);
     }
-    add_values<Words, Rows>(step, low, high, scores[0], factor, 0, a.head_dim, out);
+    add_values<Words, Rows>(step, low, high, scores[0], factor, 0, a.head_dim, asks, out);
   }
 }
 
@@ -376,15 +395,17 @@ void attention_tile(const AttentionTile& a) {
       Words::words(a.q + (rows[r].out - a.out), dim, together, a.scratch + begin * words + r - begin);
   });
   for (std::int64_t at = first / kStepKeys * kStepKeys; at < last; at += kStepKeys) {
-    Step step{at, {}, {}};
+    Step step{at, {}, {}, {}};
+    const auto offset = [&](std::int64_t p) { return p % a.slots / kKeyBlock * a.block_bytes; };
     for (std::int64_t b = 0; b < kStepKeys / kKeyBlock; ++b) {
-      const std::int64_t offset = (at + b * kKeyBlock) % a.slots / kKeyBlock * a.block_bytes;
-      step.keys[b] = a.keys + offset;
-      step.values[b] = a.values + offset;
+      const std::int64_t p = at + b * kKeyBlock, next = p + kStepKeys;
+      step.keys[b] = a.keys + offset(p);
+      step.values[b] = a.values + offset(p);
+      step.next_keys[b] = next < last ? a.keys + offset(next) : nullptr;
     }
     each_rows(count, [&](std::int64_t begin, auto together) {
       const auto* q = reinterpret_cast<const std::uint8_t*>(a.scratch + begin * words);
-      attend_step<Words, decltype(together)::kValue>(a, step, q, rows + begin);
+      attend_step<Words, decltype(together)::kValue>(a, step, begin == 0, q, rows + begin);
     });
   }
   for (std::int64_t r = 0; r < count; ++r) {
