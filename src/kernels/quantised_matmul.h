@@ -35,7 +35,7 @@ constexpr std::int64_t kColumns = 16384 / kPanelRows;
 /// Columns at a time for one token: few, so that what is not there yet when their scales are read is soon waited for.
 constexpr std::int64_t kTokenColumns = 512;
 /// Bytes of a packed unit that is long: read out of order, so that it has to be asked for earlier.
-constexpr std::int64_t kLongUnit = 512;
+constexpr std::int64_t kLongUnit = 544;
 /// Vectors that hold the rows of a tile.
 constexpr int kGroups = static_cast<int>(kPanelRows / kLanes);
 
@@ -104,7 +104,9 @@ template <typename Isa, typename Format, typename Rows>
 [[gnu::noinline]] void one_token(const MatmulTile& tile) {
   constexpr std::int64_t kAtATime = Rows::kPacked ? Format::kFields.values : kTokenColumns;
   constexpr std::int64_t kUnitBytes = kLanes * Format::kFields.bytes * Format::kUnit / Format::kFields.values;
-  constexpr bool kSpread = kUnitBytes > kLongUnit;  // a few lines asked for at a time
+  constexpr std::int64_t kUnitLines = (kUnitBytes + 63) / 64;
+  constexpr bool kSpread = kUnitBytes > kLongUnit;  // a few lines asked for at a time, with each four words of a row
+  constexpr std::int64_t kParts = Format::kUnit / 16, kPartLines = (kUnitLines + kParts - 1) / kParts;
   for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
     const Rows rows(tile, first);
     const std::uint8_t* next =
@@ -119,13 +121,14 @@ template <typename Isa, typename Format, typename Rows>
       Format::template scales<Isa>(rows, begin / Format::kUnit, units, scale, offset, kLanes);
       for (std::int64_t u = 0; u < units; ++u) {
         const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
-        if constexpr (!kSpread) prefetch_lines<Isa, (kUnitBytes + 63) / 64>(next + kUnitBytes * unit);
-        int calls = 0;
+        if constexpr (!kSpread) prefetch_lines<Isa, kUnitLines>(next + kUnitBytes * unit);
+        int part = 0;
         Ints sums[kSubsPerUnit<Format>] = {};
         Format::template read<Isa>(
             rows, unit, [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
               constexpr Integers kKind = Format::kIntegers;
-              if constexpr (kSpread) prefetch_lines<Isa, kLanes / 4>(next + kUnitBytes * unit + 16 * kLanes * calls++);
+              if constexpr (kSpread)
+                prefetch_lines<Isa, kPartLines>(next + kUnitBytes * unit + 64 * kPartLines * part++);
               sums[sub] = Isa::template add_products<kKind>(
                   sums[sub], Isa::template operand<kKind>(a), Isa::template operand<kKind>(b),
                   Isa::template operand<kKind>(c), Isa::template operand<kKind>(d),
