@@ -154,25 +154,52 @@ struct alignas(64) Panel {
   float scale[kColumns / Format::kSub][kPanelRows], offset[Format::kOffset ? kColumns / Format::kSub : 1][kPanelRows];
 
   template <typename Isa, typename Rows>
-  [[gnu::noinline]] void fill(const Rows* rows, std::int64_t begin, std::int64_t columns) {
-    const std::int64_t first = begin / Format::kUnit, units = columns / Format::kUnit;
+  [[gnu::noinline]] void fill_scales(const Rows* rows, std::int64_t begin, std::int64_t columns) {
     for (int group = 0; group < kGroups; ++group) {
-      const std::int64_t lane = group * kLanes;
-      Format::template scales<Isa>(rows[group], first, units, &scale[0][lane], &offset[0][lane], kPanelRows);
-      for (std::int64_t u = 0; u < units; ++u) {
-        Format::template read<Isa>(rows[group], first + u,
-                                   [&](int sub, int step, Bits a, Bits b, Bits c, Bits d)
-                                       __attribute__((always_inline)) {
-                                         constexpr Integers kKind = Format::kIntegers;
-                                         const std::int64_t k = (u * Format::kUnit + sub * Format::kSub) / 4 + step;
-                                         store(w[k][lane], Isa::template operand<kKind>(a));
-                                         store(w[k + 1][lane], Isa::template operand<kKind>(b));
-                                         store(w[k + 2][lane], Isa::template operand<kKind>(c));
-                                         store(w[k + 3][lane], Isa::template operand<kKind>(d));
-                                       });
-      }
+      Format::template scales<Isa>(rows[group], begin / Format::kUnit, columns / Format::kUnit,
+                                   &scale[0][group * kLanes], &offset[0][group * kLanes], kPanelRows);
     }
   }
+  // Unit u of the panel, unit first + u of a vector of rows.
+  template <typename Isa, typename Rows>
+  [[gnu::always_inline]] void fill_unit(const Rows& rows, int group, std::int64_t first, std::int64_t u) {
+    const std::int64_t lane = group * kLanes;
+    Format::template read<Isa>(rows, first + u,
+                               [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
+                                 constexpr Integers kKind = Format::kIntegers;
+                                 const std::int64_t k = (u * Format::kUnit + sub * Format::kSub) / 4 + step;
+                                 store(w[k][lane], Isa::template operand<kKind>(a));
+                                 store(w[k + 1][lane], Isa::template operand<kKind>(b));
+                                 store(w[k + 2][lane], Isa::template operand<kKind>(c));
+                                 store(w[k + 3][lane], Isa::template operand<kKind>(d));
+                               });
+  }
+  template <typename Isa, typename Rows>
+  [[gnu::noinline]] void fill(const Rows* rows, std::int64_t begin, std::int64_t columns) {
+    for (int group = 0; group < kGroups; ++group) {
+      for (std::int64_t u = 0; u < columns / Format::kUnit; ++u)
+        fill_unit<Isa>(rows[group], group, begin / Format::kUnit, u);
+    }
+  }
+};
+
+/// Who fills a panel while its first tokens are multiplied, for instruction sets with registers to spare: storing takes
+/// none of what the products take. `unit` is called before unit u of the panel is read.
+template <typename Isa, typename Format, typename Rows>
+struct Filler {
+  Panel<Format>& panel;
+  const Rows* rows;
+  std::int64_t first;  ///< unit of the rows that is the panel's first
+
+  [[gnu::always_inline]] void unit(std::int64_t u) const {
+    repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+      panel.template fill_unit<Isa>(rows[group], group, first, u);
+    });
+  }
+};
+/// The panel is full.
+struct NoFiller {
+  void unit(std::int64_t) const {}
 };
 
 /// The bytes that the next panel will be made of, asked for while this one is multiplied: `runs` runs of `bytes` bytes,
@@ -193,9 +220,9 @@ struct NextPanel {
   }
 };
 
-template <typename Isa, typename Format, int Tokens>
+template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
 [[gnu::noinline]] void multiply(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
-                                std::int64_t begin, std::int64_t columns, NextPanel& next) {
+                                std::int64_t begin, std::int64_t columns, NextPanel& next, Fills fills = {}) {
   const QuantisedRows& q = tile.quantised;
   const std::int8_t* x[Tokens];
   SubActivations a[Tokens];
@@ -215,6 +242,7 @@ template <typename Isa, typename Format, int Tokens>
   }
   for (std::int64_t j = 0; j < columns / Format::kSub; ++j) {
     next.ask<Isa>();
+    if (j % kSubsPerUnit<Format> == 0) fills.unit(j / kSubsPerUnit<Format>);
     Ints sum[Tokens][kGroups];
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
       repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
@@ -360,7 +388,7 @@ void tile_of(const MatmulTile& tile) {
   Panel<Format> panel;
   for (std::int64_t begin = 0; begin < tile.in; begin += kColumns) {
     const std::int64_t columns = tile.in - begin < kColumns ? tile.in - begin : kColumns;
-    panel.template fill<Isa>(rows, begin, columns);
+    panel.template fill_scales<Isa>(rows, begin, columns);
     constexpr int kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
     const std::int64_t run_bytes = kRows * Format::kFields.bytes * columns / Format::kFields.values;
     const bool last = begin + columns >= tile.in;
@@ -370,6 +398,12 @@ void tile_of(const MatmulTile& tile) {
     const std::int64_t subs = columns / Format::kSub * ((tile.tokens + Isa::kTokens - 1) / Isa::kTokens);
     next.lines = static_cast<int>((next.runs * ((run_bytes + 63) / 64) + subs - 1) / subs);
     std::int64_t t = 0;
+    if constexpr (Rows::kPacked && Isa::kFewTokens >= Isa::kTokens) {  // so that there are enough tokens here
+      const Filler<Isa, Format, Rows> fills{panel, rows, begin / Format::kUnit};
+      multiply<Isa, Format, Isa::kTokens>(panel, tile, t, begin, columns, next, fills), t += Isa::kTokens;
+    } else {
+      panel.template fill<Isa>(rows, begin, columns);
+    }
     for (; t + Isa::kTokens <= tile.tokens; t += Isa::kTokens)
       multiply<Isa, Format, Isa::kTokens>(panel, tile, t, begin, columns, next);
     if constexpr (Isa::kTokens > 4) {
