@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "carat/model.h"
 #include "cli/command.h"
@@ -35,6 +36,9 @@ audio.K.mel, … and video.K.frame.J.….
 The file holds ids, embedding, per_layer_inputs, layer.0, layer.1, …, norm and
 logits, in f32, one row per token. --compare looks at the tensors both files name:
 max|a-b| / max|b| of each must not exceed the tolerance, else exit code 3.)";
+
+/// The kernels whose traces of bf16 weights are those of a reference run in bf16 (docs/numerics.md).
+constexpr std::string_view kRoundingIsa = "avx512_bf16";
 
 struct TraceOptions {
   std::string model, messages, out, reference;
@@ -113,7 +117,8 @@ std::string comparison_text(const TraceComparison& comparison) {
   return table.text();
 }
 
-Result<ExitCode> compare(const TraceOptions& options, const std::filesystem::path& trace, Output& output) {
+Result<ExitCode> compare(const TraceOptions& options, const std::filesystem::path& trace, const std::string& isa,
+                         Output& output) {
   auto comparison = compare_traces(trace, options.reference, options.tolerance);
   if (!comparison) return forward(comparison);
   output.write(options.json ? dump_json(comparison_json(*comparison, options.tolerance)) + "\n"
@@ -127,9 +132,12 @@ Result<ExitCode> compare(const TraceOptions& options, const std::filesystem::pat
     return ExitCode::success;
   }
   output.flush();
-  print_error(first->name + " is the first tensor that diverges from " + options.reference + ": at position " +
-              std::to_string(first->position) + " by " + scientific(first->absolute_error, 2) + " (relative " +
-              scientific(first->relative_error, 2) + ", tolerance " + scientific(options.tolerance, 0) + ")");
+  print_error(
+      first->name + " is the first tensor that diverges from " + options.reference + ": at position " +
+      std::to_string(first->position) + " by " + scientific(first->absolute_error, 2) + " (relative " +
+      scientific(first->relative_error, 2) + ", tolerance " + scientific(options.tolerance, 0) + ")" +
+      // A user cannot guess it from the numbers.
+      (isa == kRoundingIsa ? "; beside bf16 weights " + isa + " rounds activations: --isa avx512 does not" : ""));
   return ExitCode::comparison_failed;
 }
 
@@ -167,7 +175,7 @@ Result<ExitCode> trace(const TraceOptions& options, Output& output) {
     bar.finish();
     if (!traced) return forward(traced);
   }
-  if (!options.reference.empty()) return compare(options, path, output);
+  if (!options.reference.empty()) return compare(options, path, model->isa(), output);
   if (options.json) {
     output.write(dump_json({{"out", options.out}, {"tokens", prompt->ids.size()}}) + "\n");
   } else {
