@@ -4,13 +4,23 @@
 
 #include <limits>
 
+#include "cli/model_name.h"
 #include "cli/option_values.h"
 #include "cli/terminal.h"
 
 namespace carat::cli {
 
+CLI::Option* add_optional_model_path(CLI::App& app, std::string& path, const std::string& help) {
+  return app.add_option("MODEL", path, help)->transform([](const std::string& argument) {
+    return model_path(argument);
+  });
+}
+
 void add_model_path(CLI::App& app, std::string& path) {
-  app.add_option("MODEL", path, "A Hugging Face directory or a GGUF file (of a split file, its first part)")
+  add_optional_model_path(
+      app, path,
+      "A Hugging Face directory or a GGUF file (of a split file, its first part), or demo, or demo-moe: "
+      "small models that come with Carat")
       ->required();
 }
 

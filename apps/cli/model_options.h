@@ -13,7 +13,9 @@
 
 namespace carat::cli {
 
-/// Declares the positional MODEL.
+/// Declares the positional MODEL, a path or one of model_names().
+CLI::Option* add_optional_model_path(CLI::App& app, std::string& path, const std::string& help);
+/// The same where there must be one.
 void add_model_path(CLI::App& app, std::string& path);
 /// Declares --threads and --isa.
 void add_compute_options(CLI::App& app, ModelOptions& options);
