@@ -228,10 +228,14 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
   const Context alone = context(one), many = context(three);
   for (const tensor::DTypeInfo& type : tensor::registry()) {
     if (type.decode == nullptr) continue;
-    constexpr std::int64_t kRows = 77, kOther = 40, kIn = 2560, kMost = 11;  // more than a panel of any type
+    // More columns than a panel of any type has, and up to more than two passes of tokens over it.
+    constexpr std::int64_t kRows = 77, kOther = 40, kIn = 2560, kMost = 13;
     const RandomMatrix w(type.dtype, kRows, kIn, 5), other(type.dtype, kOther, kIn, 6);
     const auto a = pack(alone.table(), w.view), b = pack(alone.table(), other.view);
-    ASSERT_TRUE(a && b);
+    base::Arena memory;
+    const Packing packing{many.pool(), memory};
+    const auto packed = pack(alone.table(), w.view, &packing);
+    ASSERT_TRUE(a && b && packed);
     const auto x = random_floats(kMost * kIn, 9);
     std::vector<float> singles(kMost * kRows);
     for (std::int64_t t = 0; t < kMost; ++t) {
@@ -240,11 +244,13 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
     }
     for (std::int64_t tokens = 2; tokens <= kMost; ++tokens) {
       std::vector<float> batch(static_cast<std::size_t>(tokens * kRows)),
-          beside(static_cast<std::size_t>(tokens * kOther));
-      const MatmulTarget targets[] = {{&*b, beside.data(), 0}, {&*a, batch.data(), 0}};
+          batch_packed = batch, beside(static_cast<std::size_t>(tokens * kOther));
+      const MatmulTarget targets[] = {
+          {&*b, beside.data(), 0}, {&*a, batch.data(), 0}, {&*packed, batch_packed.data(), 0}};
       matmul(many, x.data(), tokens, targets);
       EXPECT_EQ(batch, std::vector<float>(singles.begin(), singles.begin() + tokens * kRows))
           << type.name << ", " << tokens << " tokens";
+      EXPECT_EQ(batch_packed, batch) << type.name << ", packed, " << tokens << " tokens";
     }
   }
 }
