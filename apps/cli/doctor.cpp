@@ -107,7 +107,8 @@ Command add_doctor(CLI::App& program) {
   auto options = std::make_shared<DoctorOptions>();
   CLI::App& app = *program.add_subcommand("doctor", "Show what this machine is and can do");
   app.footer(kExamples);
-  add_optional_model_path(app, options->model, "A model to measure as well: a Hugging Face directory or a GGUF file");
+  add_optional_model_path(app, options->model,
+                          "A model to measure as well: a Hugging Face directory, a GGUF file, demo or demo-moe");
   app.add_flag("--json", options->json, "Print an object");
   add_compute_options(app, options->loading);
   return {&app, [options](Output& output) { return doctor(*options, output); }};

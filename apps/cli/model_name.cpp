@@ -1,21 +1,16 @@
 #include "cli/model_name.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <vector>
 
 namespace carat::cli {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string>& model_names() {
-  static const std::vector<std::string> names = {"demo", "demo-moe"};
-  return names;
-}
-
 std::string model_path(const std::string& argument) {
   std::error_code error;
-  if (fs::exists(argument, error) || std::ranges::find(model_names(), argument) == model_names().end()) return argument;
+  if ((argument != "demo" && argument != "demo-moe") || fs::exists(argument, error)) return argument;
   std::vector<fs::path> folders;
   // /proc/self/exe is the program whatever name or link it was started by.
   const fs::path program = fs::read_symlink("/proc/self/exe", error);

@@ -13,7 +13,7 @@
 
 namespace carat::cli {
 
-/// Declares the positional MODEL, a path or one of model_names().
+/// Declares the positional MODEL, a path or a name that model_path knows.
 CLI::Option* add_optional_model_path(CLI::App& app, std::string& path, const std::string& help);
 /// The same where there must be one.
 void add_model_path(CLI::App& app, std::string& path);
