@@ -41,6 +41,11 @@ constexpr int kGroups = static_cast<int>(kPanelRows / kLanes);
 
 template <typename Format>
 constexpr int kSubsPerUnit = Format::kUnit / Format::kSub;
+/// Bytes of a unit of a vector of packed rows, and the cache lines that takes.
+template <typename Format>
+constexpr std::int64_t kUnitBytes = kLanes * Format::kFields.bytes * Format::kUnit / Format::kFields.values;
+template <typename Format>
+constexpr int kUnitLines = static_cast<int>((kUnitBytes<Format> + 63) / 64);
 
 // gcc moves the additions of a chain to its end and keeps every product until then, on the stack. A value that
 // something unknown has touched must be there: each product is added as it comes.
@@ -103,10 +108,9 @@ template <typename Isa, int Lines>
 template <typename Isa, typename Format, typename Rows>
 [[gnu::noinline]] void one_token(const MatmulTile& tile) {
   constexpr std::int64_t kAtATime = Rows::kPacked ? Format::kFields.values : kTokenColumns;
-  constexpr std::int64_t kUnitBytes = kLanes * Format::kFields.bytes * Format::kUnit / Format::kFields.values;
-  constexpr std::int64_t kUnitLines = (kUnitBytes + 63) / 64;
-  constexpr bool kSpread = kUnitBytes > kLongUnit;  // a few lines asked for at a time, with each four words of a row
-  constexpr std::int64_t kParts = Format::kUnit / 16, kPartLines = (kUnitLines + kParts - 1) / kParts;
+  // A few lines asked for at a time, with each four words of a row.
+  constexpr bool kSpread = kUnitBytes<Format> > kLongUnit;
+  constexpr int kParts = Format::kUnit / 16, kPartLines = (kUnitLines<Format> + kParts - 1) / kParts;
   for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
     const Rows rows(tile, first);
     const std::uint8_t* next =
@@ -121,14 +125,14 @@ template <typename Isa, typename Format, typename Rows>
       Format::template scales<Isa>(rows, begin / Format::kUnit, units, scale, offset, kLanes);
       for (std::int64_t u = 0; u < units; ++u) {
         const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
-        if constexpr (!kSpread) prefetch_lines<Isa, kUnitLines>(next + kUnitBytes * unit);
+        if constexpr (!kSpread) prefetch_lines<Isa, kUnitLines<Format>>(next + kUnitBytes<Format> * unit);
         int part = 0;
         Ints sums[kSubsPerUnit<Format>] = {};
         Format::template read<Isa>(
             rows, unit, [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
               constexpr Integers kKind = Format::kIntegers;
               if constexpr (kSpread)
-                prefetch_lines<Isa, kPartLines>(next + kUnitBytes * unit + 64 * kPartLines * part++);
+                prefetch_lines<Isa, kPartLines>(next + kUnitBytes<Format> * unit + 64 * kPartLines * part++);
               sums[sub] = Isa::template add_products<kKind>(
                   sums[sub], Isa::template operand<kKind>(a), Isa::template operand<kKind>(b),
                   Isa::template operand<kKind>(c), Isa::template operand<kKind>(d),
@@ -203,38 +207,70 @@ struct NoFiller {
 };
 
 /// The bytes that the next panel will be made of, asked for while this one is multiplied: `runs` runs of `bytes` bytes,
-/// `stride` apart, `lines` lines at every sub-block.
-struct NextPanel {
-  const std::uint8_t* at;
-  std::int64_t stride, bytes;
-  int runs, lines;
-  int run = 0;
-  std::int64_t done = 0;
+/// `stride` apart, some lines at each of `asks` sub-blocks.
+class NextPanel {
+ public:
+  constexpr NextPanel(const std::uint8_t* at, std::int64_t stride, int runs, std::int64_t bytes, std::int64_t asks)
+      : at_(at),
+        lines_(static_cast<int>((bytes + 63) / 64)),
+        gap_(stride - 64 * lines_),
+        runs_(runs),
+        left_(lines_),
+        at_once_(static_cast<int>((runs * lines_ + asks - 1) / asks)) {}
 
   template <typename Isa>
   [[gnu::always_inline]] void ask() {
-    for (int i = 0; i < lines && run < runs; ++i) {
-      Isa::prefetch(at + run * stride + done);
-      if ((done += 64) >= bytes) done = 0, ++run;
+    for (int i = 0; i < at_once_ && runs_ > 0; ++i) {
+      Isa::prefetch(at_);
+      at_ += 64;
+      if (--left_ == 0) at_ += gap_, left_ = lines_, --runs_;
     }
   }
+
+ private:
+  const std::uint8_t* at_;
+  int lines_;
+  std::int64_t gap_;  ///< from the end of a run's last line to the next run
+  int runs_, left_, at_once_;
 };
 
 template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
 [[gnu::noinline]] void multiply(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
-                                std::int64_t begin, std::int64_t columns, NextPanel& next, Fills fills = {}) {
+                                std::int64_t begin, std::int64_t columns, NextPanel& next_panel, Fills fills = {}) {
   const QuantisedRows& q = tile.quantised;
+  NextPanel next = next_panel;
+  // A tile of fewer rows has its sums here, so that vectors are whole.
+  alignas(kVectorBytes) float some[Tokens][kPanelRows];
+  const bool whole = tile.rows == kPanelRows;
+  float* const out = whole ? tile.out + token * tile.out_stride : &some[0][0];
+  const std::int64_t out_stride = whole ? tile.out_stride : kPanelRows;
+  if (!whole && begin > 0) {
+    for (int t = 0; t < Tokens; ++t) {
+      for (std::int64_t r = 0; r < kPanelRows; ++r)
+        some[t][r] = r < tile.rows ? tile.out[(token + t) * tile.out_stride + r] : 0;
+    }
+  }
   const std::int8_t* x[Tokens];
   SubActivations a[Tokens];
   Floats acc[Tokens][kGroups];
-  for (int t = 0; t < Tokens; ++t) {
+  repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
     x[t] = q.q + (token + t) * q.padded + begin;
     a[t] = sub_activations<Format>(q, (token + t) * q.padded + begin);
-    for (int group = 0; group < kGroups; ++group) {
-      const float* before = tile.out + (token + t) * tile.out_stride + kLanes * group;
-      acc[t][group] = begin == 0 ? Floats{} : load_rows(before, tile.rows - kLanes * group);
-    }
+    repeat<kGroups>([&](auto group) __attribute__((always_inline)) { acc[t][group] = Floats{}; });
+  });
+  if (begin > 0) {
+    repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+        acc[t][group] = load<Floats>(out + t * out_stride + kLanes * group);
+      });
+    });
   }
+  // The sums of the tokens that follow lie far apart and have left the first cache level.
+  repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+    const float* later = tile.out + (token + Tokens + t) * tile.out_stride;
+    Isa::prefetch(reinterpret_cast<const std::uint8_t*>(later));
+    Isa::prefetch(reinterpret_cast<const std::uint8_t*>(later + kLanes));
+  });
   constexpr int kZero = kZeroOf<Format, Isa>;
   alignas(kVectorBytes) std::int32_t start[Tokens][kColumns / Format::kSub];
   if constexpr (kZero != 0) {
@@ -261,11 +297,17 @@ template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
       });
     });
   }
-  for (int t = 0; t < Tokens; ++t) {
-    for (int group = 0; group < kGroups; ++group) {
-      store_rows(tile.out + (token + t) * tile.out_stride + kLanes * group, acc[t][group], tile.rows - kLanes * group);
+  repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+    repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+      store(out + t * out_stride + kLanes * group, acc[t][group]);
+    });
+  });
+  if (!whole) {
+    for (int t = 0; t < Tokens; ++t) {
+      for (std::int64_t r = 0; r < tile.rows; ++r) tile.out[(token + t) * tile.out_stride + r] = some[t][r];
     }
   }
+  next_panel = next;
 }
 
 // The products of one sub-block in the plainest order: for instruction sets whose dot product takes four bytes of a
@@ -296,7 +338,6 @@ template <typename Isa, typename Format, typename Rows, int Tokens>
                                   const std::uint8_t* ahead) {
   constexpr int kChains = Tokens < 3 ? 2 : 1;  // of each token, so that no product waits for the one before
   constexpr std::int64_t kSubs = kTokenColumns / Format::kSub, kWords = Format::kSub / 4;
-  constexpr std::int64_t kUnitBytes = kLanes * Format::kFields.bytes * Format::kUnit / Format::kFields.values;
   constexpr int kZero = kZeroOf<Format, Isa>;
   const Rows rows(tile, first);
   const QuantisedRows& q = tile.quantised;
@@ -313,7 +354,7 @@ template <typename Isa, typename Format, typename Rows, int Tokens>
     }
     for (std::int64_t u = 0; u < units; ++u) {
       const std::int64_t unit = begin / Format::kUnit + u;
-      if (ahead != nullptr) prefetch_lines<Isa, (kUnitBytes + 63) / 64>(ahead + kUnitBytes * unit);
+      if (ahead != nullptr) prefetch_lines<Isa, kUnitLines<Format>>(ahead + kUnitBytes<Format> * unit);
       Bits w[Format::kUnit / 4];
       Format::template read<Isa>(rows, unit,
                                  [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
@@ -392,11 +433,10 @@ void tile_of(const MatmulTile& tile) {
     constexpr int kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
     const std::int64_t run_bytes = kRows * Format::kFields.bytes * columns / Format::kFields.values;
     const bool last = begin + columns >= tile.in;
-    NextPanel next{tile.weights + (last ? kPanelRows * tile.weight_row_bytes
+    const std::int64_t asks = columns / Format::kSub * ((tile.tokens + Isa::kTokens - 1) / Isa::kTokens);
+    NextPanel next(tile.weights + (last ? kPanelRows * tile.weight_row_bytes
                                         : kRows * Format::kFields.bytes * (begin + columns) / Format::kFields.values),
-                   kRows * tile.weight_row_bytes, run_bytes, static_cast<int>(kPanelRows / kRows), 0};
-    const std::int64_t subs = columns / Format::kSub * ((tile.tokens + Isa::kTokens - 1) / Isa::kTokens);
-    next.lines = static_cast<int>((next.runs * ((run_bytes + 63) / 64) + subs - 1) / subs);
+                   kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), run_bytes, asks);
     std::int64_t t = 0;
     if constexpr (Rows::kPacked && Isa::kFewTokens >= Isa::kTokens) {  // so that there are enough tokens here
       const Filler<Isa, Format, Rows> fills{panel, rows, begin / Format::kUnit};

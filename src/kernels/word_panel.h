@@ -118,10 +118,9 @@ void product_tile_of(const MatmulTile& tile) {
     // Bytes of a row's word as it lies in memory.
     constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kFields.values;
     const bool last = first + words >= all;
-    NextPanel next{tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
-                   kRows * tile.weight_row_bytes, kRows * kWord * words, static_cast<int>(kPanelRows / kRows), 0};
     const std::int64_t asks = (words + kRunWords - 1) / kRunWords * ((tile.tokens + kTokens - 1) / kTokens);
-    next.lines = static_cast<int>((next.runs * ((next.bytes + 63) / 64) + asks - 1) / asks);
+    NextPanel next(tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
+                   kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), kRows * kWord * words, asks);
     std::int64_t t = 0;
     for (; t + kTokens <= tile.tokens; t += kTokens)
       multiply_words<Product, kTokens>(panel, tile, t, first, words, next);
