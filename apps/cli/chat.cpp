@@ -273,6 +273,7 @@ Result<ExitCode> chat(ChatOptions options, Output& output) {
   options.rendering.media = options.media.options;
   // A model that cannot chat is refused now, not after loading it and typing the first message.
   if (auto possible = can_render(*checkpoint, options.rendering); !possible) return forward(possible);
+  if (auto room = checkpoint->fits(options.session); !room) return forward(room);
   std::optional<Session> session;
   {
     const InterruptScope interrupt;

@@ -118,6 +118,8 @@ Result<ExitCode> run(RunOptions options, Output& output) {
   options.rendering.media.folder = messages_folder(options.messages);
   auto prompt = make_prompt(options, *checkpoint, *tools);
   if (!prompt) return forward(prompt);
+  options.session.snapshot_bytes = 0;  // there is no later turn
+  if (auto good = checkpoint->accepts(*prompt, options.session); !good) return forward(good);
 
   const InterruptScope interrupt;
   start = Clock::now();

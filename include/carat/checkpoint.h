@@ -139,6 +139,10 @@ class Checkpoint {
   /// saying what would be taken, what there is, and the longest context that fits; invalid_argument (options); those of
   /// inspect().
   Result<void> fits(const SessionOptions& options) const;
+  /// Whether a session of these options can fit and take this prompt: what Session::create and Session::generate would
+  /// refuse, known before the weights are loaded. Errors: those of fits(); context_full naming both lengths;
+  /// invalid_argument for no tokens, or an id outside the vocabulary.
+  Result<void> accepts(const RenderedPrompt& prompt, const SessionOptions& options) const;
 
   struct State;
   const std::shared_ptr<const State>& state() const { return state_; }  ///< for the library itself

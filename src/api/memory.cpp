@@ -58,6 +58,25 @@ Result<bool> resolve_packing(const formats::Checkpoint& file, const model::Confi
   return resident_weight_bytes(file, config) <= base::free_memory_bytes() / 5 * 4;
 }
 
+Result<void> check_prompt(std::span<const TokenId> prompt, std::int64_t vocab_size, std::int64_t context_length,
+                          std::int64_t model_maximum) {
+  if (prompt.empty()) return fail(ErrorCode::invalid_argument, "prompt: found no tokens; expected at least one");
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] < 0 || prompt[i] >= vocab_size) {
+      return fail(ErrorCode::invalid_argument,
+                  concat("prompt: token ", i, " is ", prompt[i], "; expected 0 to ", vocab_size - 1));
+    }
+  }
+  const auto count = static_cast<std::int64_t>(prompt.size());
+  if (count <= context_length) return {};
+  const std::string advice =
+      context_length < model_maximum
+          ? concat("raise the context length (--ctx; the model allows ", model_maximum, ") or shorten the prompt")
+          : std::string("shorten the prompt; this is the model's maximum");
+  return fail(ErrorCode::context_full,
+              concat("prompt has ", count, " tokens; the context holds ", context_length, "; ", advice));
+}
+
 Result<void> Checkpoint::fits(const SessionOptions& options) const {
   const auto& config = state_->config();
   if (!config) return std::unexpected(config.error());
@@ -88,6 +107,13 @@ Result<void> Checkpoint::fits(const SessionOptions& options) const {
   return fail(ErrorCode::out_of_memory,
               concat("memory: a context of ", *context, " takes ", gib(needed(*context)), " with the weights, but ",
                      gib(memory), " may be used; --ctx ", low, " fits"));
+}
+
+Result<void> Checkpoint::accepts(const RenderedPrompt& prompt, const SessionOptions& options) const {
+  if (auto room = fits(options); !room) return room;
+  const model::Config& config = *state_->config();
+  return check_prompt(prompt.ids, config.vocab_size, *resolve_context_length(config, options),
+                      config.max_position_embeddings);
 }
 
 }  // namespace carat

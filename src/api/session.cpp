@@ -129,25 +129,6 @@ class Output {
   std::optional<text::OutputParser> parser_;
 };
 
-Result<void> check_prompt(std::span<const TokenId> prompt, std::int64_t vocab_size, std::int64_t context_length,
-                          std::int64_t model_maximum) {
-  if (prompt.empty()) return fail(ErrorCode::invalid_argument, "prompt: found no tokens; expected at least one");
-  for (std::size_t i = 0; i < prompt.size(); ++i) {
-    if (prompt[i] < 0 || prompt[i] >= vocab_size) {
-      return fail(ErrorCode::invalid_argument,
-                  concat("prompt: token ", i, " is ", prompt[i], "; expected 0 to ", vocab_size - 1));
-    }
-  }
-  const auto count = static_cast<std::int64_t>(prompt.size());
-  if (count <= context_length) return {};
-  const std::string advice =
-      context_length < model_maximum
-          ? concat("raise the context length (--ctx; the model allows ", model_maximum, ") or shorten the prompt")
-          : std::string("shorten the prompt; this is the model's maximum");
-  return fail(ErrorCode::context_full,
-              concat("prompt has ", count, " tokens; the context holds ", context_length, "; ", advice));
-}
-
 }  // namespace
 
 Result<Generation> Session::generate(std::span<const TokenId> prompt, const GenerateOptions& options,

@@ -100,6 +100,10 @@ Result<tensor::DType> resolve_cache_type(const formats::Checkpoint& file, const 
 /// The context length of a session: what the options name, or the model's maximum.
 Result<std::int64_t> resolve_context_length(const model::Config& config, const SessionOptions& options);
 
+/// Whether ids and number of a prompt are what a session of so many positions can take.
+Result<void> check_prompt(std::span<const TokenId> prompt, std::int64_t vocab_size, std::int64_t context_length,
+                          std::int64_t model_maximum);
+
 /// Which layers have image blocks: what the option says, or what the reference does with this model.
 Result<model::VisionBlocks> resolve_vision_blocks(const Checkpoint::State& checkpoint, const model::Config& config,
                                                   const std::string& name);

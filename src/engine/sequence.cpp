@@ -69,8 +69,8 @@ std::int64_t Sequence::rewind(std::int64_t common) {
 
 void Sequence::remember() {
   if (!snapshots_.empty() && snapshots_.back().length == cache_.length()) return;
-  auto snapshot = cache_.snapshot();
-  const auto size = static_cast<std::int64_t>(snapshot.bytes.size());
+  // Counted before anything is copied: of a large model one snapshot is most of a gigabyte.
+  const std::int64_t size = cache_.snapshot_bytes();
   if (size == 0 || size > snapshot_bytes_) return;
   std::int64_t total = size;
   for (const auto& s : snapshots_) total += static_cast<std::int64_t>(s.bytes.size());
@@ -78,7 +78,7 @@ void Sequence::remember() {
     total -= static_cast<std::int64_t>(snapshots_.front().bytes.size());
     snapshots_.erase(snapshots_.begin());
   }
-  snapshots_.push_back(std::move(snapshot));
+  snapshots_.push_back(cache_.snapshot());
 }
 
 Result<std::span<const float>> Sequence::prefill(const Compute& compute, std::span<const TokenId> prompt,

@@ -154,16 +154,23 @@ void KvCache::each_ring_block(std::int64_t floor, std::int64_t length, Copy copy
   }
 }
 
+// Rings have a block of slack beyond the window, so that much more can be taken back. The next prompt often differs
+// from this one in its last few tokens (the opened model turn).
+std::int64_t KvCache::snapshot_floor() const {
+  return length_ < written_ ? length_ : std::max({std::int64_t{1}, floor_, length_ - kernels::kKvBlock + 1});
+}
+
+std::int64_t KvCache::snapshot_bytes() const {
+  std::size_t size = 0;
+  each_ring_block(snapshot_floor(), length_, [&](std::byte*, std::size_t bytes) { size += bytes; });
+  return static_cast<std::int64_t>(size);
+}
+
 KvCache::RingSnapshot KvCache::snapshot() const {
   RingSnapshot out;
   out.length = length_;
-  // Rings have a block of slack beyond the window, so that much more can be taken back. The next prompt often differs
-  // from this one in its last few tokens (the opened model turn).
-  out.floor = std::max({std::int64_t{1}, floor_, length_ - kernels::kKvBlock + 1});
-  if (length_ < written_) out.floor = length_;
-  std::size_t size = 0;
-  each_ring_block(out.floor, length_, [&](std::byte*, std::size_t bytes) { size += bytes; });
-  out.bytes.reserve(size);
+  out.floor = snapshot_floor();
+  out.bytes.reserve(static_cast<std::size_t>(snapshot_bytes()));
   each_ring_block(out.floor, length_,
                   [&](std::byte* data, std::size_t bytes) { out.bytes.insert(out.bytes.end(), data, data + bytes); });
   return out;

@@ -67,11 +67,14 @@ class KvCache {
     std::vector<std::byte> bytes;
   };
   RingSnapshot snapshot() const;
+  std::int64_t snapshot_bytes() const;  ///< what a snapshot taken now would hold
   /// Returns to a snapshot taken on this cache. Requires that positions before its length have not been rewritten
   /// since.
   void restore(const RingSnapshot& snapshot);
 
  private:
+  std::int64_t snapshot_floor() const;
+
   std::vector<LayerSpec> specs_;
   tensor::DType dtype_ = tensor::DType::f16;
   std::int64_t context_length_ = 0, prompt_chunk_ = 0, image_block_ = 0, length_ = 0;

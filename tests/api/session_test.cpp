@@ -147,6 +147,12 @@ TEST_F(SessionTest, BadRequestsAreErrorsThatSayWhy) {
   ASSERT_FALSE(long_prompt);
   EXPECT_EQ(long_prompt.error().code, ErrorCode::context_full);
   EXPECT_NE(long_prompt.error().message.find("the context holds 4"), std::string::npos) << long_prompt.error().message;
+  RenderedPrompt rendered;
+  rendered.ids = prompt_;
+  const auto refused = model_->checkpoint().accepts(rendered, {.context_length = 4});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, long_prompt.error().message);
+  EXPECT_TRUE(model_->checkpoint().accepts(rendered, {.context_length = static_cast<std::int64_t>(prompt_.size())}));
 
   Session s = session();
   EXPECT_EQ(s.generate(std::vector<TokenId>(), greedy(1)).error().code, ErrorCode::invalid_argument);

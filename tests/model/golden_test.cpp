@@ -253,7 +253,9 @@ TEST_P(Golden, CachesGoBackAndForth) {
     };
     model::KvCache cache = model.cache(count + 100, 64, type);
     model.run(cache, std::span(text).first(60), 59);
+    const std::int64_t snapshot_bytes = cache.snapshot_bytes();
     const auto snapshot = cache.snapshot();
+    EXPECT_EQ(snapshot.bytes.size(), static_cast<std::size_t>(snapshot_bytes));
     EXPECT_EQ(model.run(cache, std::span(text).subspan(60, 1), 0), expected(60));
     // A few steps back are always possible: speculation and edited endings need them.
     for (int i = 0; i < 3; ++i) model.run(cache, std::span(text).first(1), 0);
