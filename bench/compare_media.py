@@ -44,8 +44,9 @@ def carat_ms(options, kind, path, budget):
 
 def llama_ms(options, kind, path, budget):
     more = ["--image-min-tokens", budget, "--image-max-tokens", budget] if budget else []
+    # Where the tokens of a picture see one another it has to fit one batch.
     done = call([options.llama / "llama-mtmd-cli", "-m", options.model, "-mm", options.mmproj, f"--{kind}", path, "-p", "a", "-n", 1,
-                 "-t", options.t, "--temp", 0, "-c", 4096, "--jinja", *more])
+                 "-t", options.t, "--temp", 0, "-c", 4096, "-b", 2048, "-ub", 2048, "--jinja", *more])
     text = done.stdout + done.stderr
     found = [float(ms) for ms in re.findall(r"mtmd batch encoding done in (\d+) ms", text)]
     if not found:

@@ -24,6 +24,7 @@ struct Context::Scratch {
   std::vector<std::int8_t> q;
   std::vector<std::uint16_t> rounded;
   std::vector<float> scale, sum, half_sum, total, half_total;
+  std::vector<std::int64_t> ends;  ///< of the pieces that a matrix's tiles are handed out in
   std::vector<std::vector<float>> per_thread;
   std::vector<std::vector<float>> gated;  ///< per thread too: products that wait while per_thread holds decoded rows
 };
@@ -222,17 +223,29 @@ class Activated {
       for (std::int64_t i = 0; i < tiles * blocks; ++i) body(i % tiles, i / tiles * block_, 0);
       return;
     }
-    // Some pieces for each thread, of as many tiles of rows as that leaves: a block of activations is read again from a
-    // slower cache for every piece. Pieces of the same rows follow one another, so that weights come from memory once.
-    const std::int64_t rows = std::max<std::int64_t>(1, tiles * blocks / (8 * threads)), parts = pieces(tiles, rows);
+    std::vector<std::int64_t>& ends = context_.scratch().ends;
+    ends.clear();
+    if (blocks == 1) {
+      // Large pieces first, then smaller and smaller ones: no thread waits long for the last, and few pieces begin
+      // elsewhere than at the bytes that the one before has asked for.
+      for (std::int64_t end = 0; end < tiles; ends.push_back(end))
+        end += std::max<std::int64_t>(1, (tiles - end) / (2 * threads));
+    } else {
+      // Some pieces for each thread, of as many tiles of rows as that leaves: a block of activations is read again from
+      // a slower cache for every piece. Pieces of the same rows follow one another, so that weights come from memory
+      // once.
+      const std::int64_t rows = std::max<std::int64_t>(1, tiles * blocks / (8 * threads));
+      for (std::int64_t end = 0; end < tiles; ends.push_back(end)) end = std::min(tiles, end + rows);
+    }
     const auto part = [&](std::int64_t begin, std::int64_t end, int thread) {
       for (std::int64_t unit = begin; unit < end; ++unit) {
-        const std::int64_t row = unit / blocks * rows;
-        for (std::int64_t i = row; i < std::min(tiles, row + rows); ++i) body(i, unit % blocks * block_, thread);
+        const auto piece = static_cast<std::size_t>(unit / blocks);
+        for (std::int64_t i = piece == 0 ? 0 : ends[piece - 1]; i < ends[piece]; ++i)
+          body(i, unit % blocks * block_, thread);
       }
     };
     // By reference: a copy of the closure would be allocated at every call.
-    context_.pool().parallel_for(parts * blocks, 1, std::ref(part));
+    context_.pool().parallel_for(static_cast<std::int64_t>(ends.size()) * blocks, 1, std::ref(part));
   }
 
  private:
