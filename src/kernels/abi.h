@@ -15,6 +15,13 @@ inline constexpr std::int64_t kActivationGroup = 512;
 /// A block of a type as kernels read it: some 16-bit numbers and a run of 32-bit words, offsets in bytes.
 struct BlockFields {
   int values = 0, bytes = 0, halves_at = 0, halves = 0, words_at = 0, words = 0;
+  /// Packed rows have the words in the order in which kernels read them, so that memory is read in the order of its
+  /// bytes: the place of each four of words, where that is not its own.
+  bool reordered = false;
+  std::uint8_t fours[13] = {};
+
+  /// The place of word `w` of a block in packed rows.
+  constexpr std::int64_t packed_place(std::int64_t w) const { return reordered ? 4 * fours[w / 4] + w % 4 : w; }
 };
 /// By tensor::DType; no bytes where a type cannot be packed.
 constexpr BlockFields block_fields(int type) {
@@ -40,7 +47,14 @@ constexpr BlockFields block_fields(int type) {
     case 21:  // q5_k: 8 words of fifth bits before the nibbles
       return {.values = 256, .bytes = 176, .halves_at = 0, .halves = 0, .words_at = 0, .words = 44};
     case 22:  // q6_k: 32 words of nibbles, 16 of bit pairs, 4 of scales, and a scale at the end
-      return {.values = 256, .bytes = 210, .halves_at = 208, .halves = 1, .words_at = 0, .words = 52};
+      return {.values = 256,
+              .bytes = 210,
+              .halves_at = 208,
+              .halves = 1,
+              .words_at = 0,
+              .words = 52,
+              .reordered = true,
+              .fours = {2, 5, 3, 6, 8, 11, 9, 12, 1, 4, 7, 10, 0}};
     default:
       return {};
   }

@@ -3,7 +3,7 @@
 //   acc = x[2p] * w[2p] + (x[2p + 1] * w[2p + 1] + acc), every sum rounded once
 // which is what AVX-512's instruction does: the same bits for one token and for many, and from plain multiply-adds (but
 // for denormal numbers, which the instruction takes for zero). From an instruction set's `Isa` (quantised_matmul.h) it
-// takes transpose16, prefetch, prefetch_far, kAhead, and
+// takes transpose16, prefetch, prefetch_far, and
 //   to_bf16(v)                            to nearest, ties to even
 //   add_pairs(acc, w, x)                  the step above, for kLanes rows
 //   kPairTokens                           tokens multiplied at a time with a panel: as many as registers hold
@@ -45,15 +45,12 @@ template <typename Isa, typename Rows>
   const std::int64_t pairs = (tile.in + 1) / 2;
   for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
     const Rows rows(tile, first);
-    const std::uint8_t* next = tile.weights + first * tile.weight_row_bytes + Isa::kAhead;
     Floats total{};
     for (std::int64_t run = 0; run < pairs; run += kRunWords) {
       const std::int64_t end = run + kRunWords < pairs ? run + kRunWords : pairs;
       Floats acc{};
       for (std::int64_t p = run; p < end; p += kStepPairs) {
-        if constexpr (Rows::kPacked) {
-          prefetch_lines<Isa, (4 * kVectorBytes + 63) / 64>(next + p * kVectorBytes);
-        } else {
+        if constexpr (!Rows::kPacked) {
           for (std::int64_t r = 0; r < kLanes; ++r)
             Isa::prefetch_far(rows.row[r] + kPanelRows * tile.weight_row_bytes + 4 * p);
         }

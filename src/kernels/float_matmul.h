@@ -71,10 +71,10 @@ template <typename Isa, typename Element, typename Rows>
 }
 
 // Runs runs of 64 columns side by side, so that their chains hide each other's latency; added to `total` in order.
-// `x` holds as many columns, whatever `in` is.
+// `x` holds as many columns, whatever `in` is; `next` is how many bytes on the mapped rows of the next tile lie.
 template <typename Isa, typename Element, int Runs, typename Rows>
 [[gnu::always_inline]] inline Floats add_runs(Floats total, const Rows& rows, std::int64_t column, std::int64_t in,
-                                              const std::uint8_t* next, const float* x) {
+                                              std::int64_t next, const float* x) {
   constexpr int kStep = kStepColumns<Element>;
   Floats acc[Runs] = {};
   for (std::int64_t k = 0; k < kRunWords; k += kStep) {
@@ -83,13 +83,10 @@ template <typename Isa, typename Element, int Runs, typename Rows>
       Floats w[kStep];
       read_columns<Isa, Element>(rows, column + at, in, w);
       for (int i = 0; i < kStep; ++i) acc[run] = Isa::multiply_add(w[i], splat(x[at + i]), acc[run]);
-      if constexpr (Rows::kPacked)
-        prefetch_lines<Isa, (4 * kVectorBytes + 63) / 64>(next +
-                                                          (column + at) / Element::kFields.values * kVectorBytes);
     }
     if constexpr (!Rows::kPacked) {
       for (int r = 0; r < kLanes; ++r)
-        Isa::prefetch_far(rows.row[r] + (next - rows.row[0]) + (column + k * Runs) * 4 / Element::kFields.values);
+        Isa::prefetch_far(rows.row[r] + next + (column + k * Runs) * 4 / Element::kFields.values);
     }
   }
   for (const Floats& a : acc) total += a;
@@ -100,10 +97,9 @@ template <typename Isa, typename Element, typename Rows>
 [[gnu::noinline]] void one_token_float(const MatmulTile& tile) {
   // Memory likes packed weights best in the order of their bytes; mapped rows are streams of their own anyway.
   constexpr std::int64_t kRuns = Rows::kPacked ? 1 : 4, kTogether = kRuns * kRunWords;
+  const std::int64_t next = kPanelRows * tile.weight_row_bytes;
   for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
     const Rows rows(tile, first);
-    const std::uint8_t* next = tile.weights + first * tile.weight_row_bytes +
-                               (Rows::kPacked ? Isa::kAhead : kPanelRows * tile.weight_row_bytes);
     Floats total{};
     std::int64_t k = 0;
     for (; k + kTogether <= tile.in; k += kTogether) {

@@ -23,8 +23,8 @@ std::int64_t PackedMatrix::owned_bytes() const { return impl_->packed == nullptr
 
 namespace {
 
-// One group of rows: per block the halves of all rows, then word after word of all rows. Rows beyond the last one stay
-// zero.
+// One group of rows: per block the halves of all rows, then word after word of all rows (in BlockFields::packed_place).
+// Rows beyond the last one stay zero.
 void interleave(const tensor::TensorView& weight, const BlockFields& fields, std::int64_t group, std::int64_t rows,
                 std::byte* out) {
   const std::int64_t row_bytes = weight.row_bytes(), first = group * rows;
@@ -38,7 +38,7 @@ void interleave(const tensor::TensorView& weight, const BlockFields& fields, std
         std::memcpy(out + (h * rows + r) * 2, block + fields.halves_at + 2 * h, 2);
       std::byte* words = out + fields.halves * rows * 2 + r * 4;
       for (std::int64_t w = 0; w < fields.words; ++w)
-        std::memcpy(words + w * rows * 4, block + fields.words_at + 4 * w, 4);
+        std::memcpy(words + fields.packed_place(w) * rows * 4, block + fields.words_at + 4 * w, 4);
     }
     out += rows * fields.bytes;
   }

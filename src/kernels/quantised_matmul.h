@@ -16,8 +16,6 @@
 //   add_products<Kind>(sum, w0 … w3, x)   sums of four products per lane: sixteen operands of each row, sixteen x
 //   sub_block<Format, Tokens>(…)          adds the products of one sub-block of a panel to `sum`
 //   prefetch(p), prefetch_far(p)          ask for bytes that are needed soon, and for those of a stream
-//   kAhead, kAheadOfLongUnits             how many bytes before they are read packed weights are asked for: measured,
-//                                         docs/benchmarks.md
 #pragma once
 
 #include <cstddef>
@@ -34,8 +32,9 @@ namespace {
 constexpr std::int64_t kColumns = 16384 / kPanelRows;
 /// Columns at a time for one token: few, so that what is not there yet when their scales are read is soon waited for.
 constexpr std::int64_t kTokenColumns = 512;
-/// Bytes of a packed unit that is long: read out of order, so that it has to be asked for earlier.
-constexpr std::int64_t kLongUnit = 544;
+/// How many bytes before they are read a few tokens' weights are asked for: about two such chunks of 4-bit weights, as
+/// the scales of a whole chunk are read first (measured, docs/benchmarks.md).
+constexpr std::int64_t kFewTokensAhead = 9216;
 /// Vectors that hold the rows of a tile.
 constexpr int kGroups = static_cast<int>(kPanelRows / kLanes);
 
@@ -94,8 +93,7 @@ template <int Zero>
     store(out + j, __builtin_convertvector(load<Floats>(x.total + j) * static_cast<float>(-Zero), Ints));
 }
 
-// Decoding reads every byte once; what comes later is asked for in the order of its bytes: memory likes that best. Past
-// the end of a mapping the request is ignored.
+// Asks for bytes in their order: memory likes that best. Past the end of a mapping the request is ignored.
 template <typename Isa, int Lines>
 [[gnu::always_inline]] inline void prefetch_lines(const std::uint8_t* p) {
   repeat<Lines>([&](auto line) __attribute__((always_inline)) { Isa::prefetch_far(p + 64 * line); });
@@ -104,18 +102,15 @@ template <typename Isa, int Lines>
 // From the weights' bytes to the product in registers. Mapped rows are worked through side by side, while the same
 // share of the next tile is asked for; their scales are read in a pass of their own, whose loads depend on nothing, so
 // that lines the prefetch did not bring (it is dropped where too many are under way) are fetched side by side. Packed
-// rows are one run of bytes. Not inlined, here and below: in one large function the registers would not do.
+// rows are one run of bytes, read in their order and asked for by nobody: the processor sees by itself what comes next,
+// and requests some KB ahead only got in its way (docs/benchmarks.md). Not inlined, here and below: in one large
+// function the registers would not do.
 template <typename Isa, typename Format, typename Rows>
 [[gnu::noinline]] void one_token(const MatmulTile& tile) {
   constexpr std::int64_t kAtATime = Rows::kPacked ? Format::kFields.values : kTokenColumns;
-  // A few lines asked for at a time, with each four words of a row.
-  constexpr bool kSpread = kUnitBytes<Format> > kLongUnit;
-  constexpr int kParts = Format::kUnit / 16, kPartLines = (kUnitLines<Format> + kParts - 1) / kParts;
   for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
     const Rows rows(tile, first);
-    const std::uint8_t* next =
-        tile.weights + first * tile.weight_row_bytes +
-        (Rows::kPacked ? (kSpread ? Isa::kAheadOfLongUnits : Isa::kAhead) : kPanelRows * tile.weight_row_bytes);
+    const std::uint8_t* next = tile.weights + (first + kPanelRows) * tile.weight_row_bytes;
     constexpr std::int64_t kSubs = kAtATime / Format::kSub;
     alignas(kVectorBytes) float scale[kSubs * kLanes], offset[(Format::kOffset ? kSubs : 1) * kLanes];
     Floats acc{};
@@ -125,14 +120,11 @@ template <typename Isa, typename Format, typename Rows>
       Format::template scales<Isa>(rows, begin / Format::kUnit, units, scale, offset, kLanes);
       for (std::int64_t u = 0; u < units; ++u) {
         const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
-        if constexpr (!kSpread) prefetch_lines<Isa, kUnitLines<Format>>(next + kUnitBytes<Format> * unit);
-        int part = 0;
+        if constexpr (!Rows::kPacked) prefetch_lines<Isa, kUnitLines<Format>>(next + kUnitBytes<Format> * unit);
         Ints sums[kSubsPerUnit<Format>] = {};
         Format::template read<Isa>(
             rows, unit, [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
               constexpr Integers kKind = Format::kIntegers;
-              if constexpr (kSpread)
-                prefetch_lines<Isa, kPartLines>(next + kUnitBytes<Format> * unit + 64 * kPartLines * part++);
               sums[sub] = Isa::template add_products<kKind>(
                   sums[sub], Isa::template operand<kKind>(a), Isa::template operand<kKind>(b),
                   Isa::template operand<kKind>(c), Isa::template operand<kKind>(d),
@@ -390,7 +382,7 @@ template <typename Isa, typename Format, typename Rows, int Tokens>
 // 5 = 3 + 2, 6 = 3 + 3, 7 = 4 + 3: never one alone.
 template <typename Isa, typename Format, typename Rows>
 void few_tokens(const MatmulTile& tile, std::int64_t first) {
-  const std::uint8_t* ahead = tile.weights + first * tile.weight_row_bytes + Isa::kAhead;
+  const std::uint8_t* ahead = tile.weights + first * tile.weight_row_bytes + kFewTokensAhead;
   for (std::int64_t t = 0; t < tile.tokens; ahead = nullptr) {
     const std::int64_t left = tile.tokens - t;
     if (left == 8)

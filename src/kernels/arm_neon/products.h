@@ -14,7 +14,6 @@ namespace {
 
 struct Neon {
   static constexpr int kTokens = 4, kFewTokens = 0;
-  static constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040;
   static constexpr int kFloatTokens = 4;
   template <Integers Kind>
   static constexpr int zero = 0;

@@ -22,7 +22,6 @@ inline __m256i broadcast32(const void* p) {
 
 struct Avx2 {
   static constexpr int kTokens = 4, kFewTokens = 0;
-  static constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040;
   static constexpr int kFloatTokens = 6;
   template <Integers Kind>
   static constexpr int zero = 0;

@@ -16,7 +16,6 @@ inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const
 
 struct Avx512 {
   static constexpr int kTokens = 6, kFewTokens = 8;
-  static constexpr std::int64_t kAhead = 4096, kAheadOfLongUnits = 7560;
   static constexpr int kFloatTokens = 12, kPairTokens = 12;
   template <Integers Kind>
   static constexpr int zero = Kind == Integers::signed8 ? 128 : 0;
