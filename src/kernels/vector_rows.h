@@ -21,6 +21,7 @@ constexpr int kVectorBytes = 16;
 #endif
 using Bits = std::uint32_t __attribute__((vector_size(kVectorBytes)));
 using Halves = std::uint16_t __attribute__((vector_size(kVectorBytes / 2)));
+using Bytes = std::int8_t __attribute__((vector_size(kVectorBytes / 4)));
 constexpr std::int64_t kLanes = kVectorBytes / 4;
 /// Rows of a tile, and of the panels that matmuls unpack them into: two vectors or more, so that what is loaded of the
 /// activations serves twice.
@@ -70,11 +71,13 @@ inline Bits as_bits(Floats v) {
 // Lanes are joined as a tree, always the same one: the halves of the vector, then the halves of the result.
 template <typename V, typename Join>
 inline float join_lanes(V v, Join join) {
-  if constexpr (sizeof(V) > 16) {
-    typename VectorOf<sizeof(V) / 2>::Floats low, high;
-    __builtin_memcpy(&low, &v, sizeof low);
-    __builtin_memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
-    return join_lanes(join(low, high), join);
+  // In registers: halves read back from memory would have to wait until the whole is written there.
+  if constexpr (sizeof(V) == 64) {
+    return join_lanes(join(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
+                           __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)),
+                      join);
+  } else if constexpr (sizeof(V) == 32) {
+    return join_lanes(join(__builtin_shufflevector(v, v, 0, 1, 2, 3), __builtin_shufflevector(v, v, 4, 5, 6, 7)), join);
   } else {
     v = join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
     v = join(v, __builtin_shufflevector(v, v, 1, 0, 3, 2));
@@ -346,8 +349,12 @@ bool all_finite_row(const float* x, std::int64_t count) {
 void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
                        float* half_sum, float* total, float* half_total) {
   for (std::int64_t b = 0; b < padded / 32; ++b) {
-    float v[32];
-    for (std::int64_t i = 0; i < 32; ++i) v[i] = b * 32 + i < in ? x[b * 32 + i] : 0.0F;
+    const float* v = x + b * 32;
+    float tail[32];
+    if (b * 32 + 32 > in) {
+      for (std::int64_t i = 0; i < 32; ++i) tail[i] = b * 32 + i < in ? v[i] : 0.0F;
+      v = tail;
+    }
     Floats largest_lanes{};
     for (std::int64_t i = 0; i < 32; i += kLanes) largest_lanes = larger_magnitude(largest_lanes, load<Floats>(v + i));
     // A NaN or infinity becomes the scale, so that every product of the block shows it.
@@ -356,14 +363,21 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
     const float inverse = largest > 0x1p-119F ? 127.0F / largest : 0.0F;
     const float d = largest / 127.0F;
     const Floats magic = splat(12582912.0F);
-    std::int32_t ints[32];
+    [[maybe_unused]] std::int32_t ints[32];
     Floats half[2] = {};  // sums of at most 32 small whole numbers are exact in f32
     for (std::int64_t i = 0; i < 32; i += kLanes) {
       const Floats rounded = (load<Floats>(v + i) * inverse + magic) - magic;
-      store(ints + i, __builtin_convertvector(rounded, Ints));
+      const Ints whole = __builtin_convertvector(rounded, Ints);
+      if constexpr (kLanes == 16) {
+        store(q + b * 32 + i, __builtin_convertvector(whole, Bytes));  // one instruction, where vectors are as wide
+      } else {
+        store(ints + i, whole);
+      }
       half[i / 16] += rounded;
     }
-    for (int i = 0; i < 32; ++i) q[b * 32 + i] = static_cast<std::int8_t>(ints[i]);
+    if constexpr (kLanes < 16) {
+      for (int i = 0; i < 32; ++i) q[b * 32 + i] = static_cast<std::int8_t>(ints[i]);
+    }
     const float slo = sum_lanes(half[0]), shi = sum_lanes(half[1]);
     scale[b] = d;
     total[b] = slo + shi;
