@@ -50,6 +50,11 @@ Result<SamplerSettings> resolve_sampling(const SamplingOptions& options, const S
 
 Sampler::Sampler(SamplerSettings settings) : settings_(std::move(settings)), random_(settings_.seed) {}
 
+bool Sampler::adjusts() const {
+  return !settings_.logit_bias.empty() || settings_.repetition_penalty != 1 || settings_.presence_penalty != 0 ||
+         settings_.frequency_penalty != 0 || !settings_.suppress_tokens.empty();
+}
+
 void Sampler::adjust(std::span<const TokenId> context, std::int64_t generated) {
   for (const auto& [id, bias] : settings_.logit_bias) logits_[static_cast<std::size_t>(id)] += bias;
   if (settings_.repetition_penalty != 1) {
@@ -80,12 +85,15 @@ void Sampler::adjust(std::span<const TokenId> context, std::int64_t generated) {
 std::vector<std::pair<TokenId, double>> Sampler::distribution(std::span<const float> logits,
                                                               std::span<const TokenId> context,
                                                               std::int64_t generated) {
-  logits_.assign(logits.begin(), logits.end());
-  adjust(context, generated);
-  if (settings_.temperature == 0) {
-    return {{static_cast<TokenId>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin()), 1.0}};
+  if (adjusts()) {
+    logits_.assign(logits.begin(), logits.end());
+    adjust(context, generated);
+    logits = logits_;
   }
-  select_top_k(logits_, settings_.temperature, settings_.top_k, candidates_);
+  if (settings_.temperature == 0) {
+    return {{static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin()), 1.0}};
+  }
+  select_top_k(logits, settings_.temperature, settings_.top_k, candidates_);
   if (candidates_.empty()) return {{0, 1.0}};  // every token biased to -inf: nothing is likelier than the pad token
   if (settings_.top_p < 1) filter_top_p(candidates_, settings_.top_p);
   if (settings_.min_p > 0) filter_min_p(candidates_, settings_.min_p);

@@ -51,13 +51,14 @@ class Sampler {
   std::vector<std::pair<TokenId, double>> distribution(std::span<const float> logits, std::span<const TokenId> context,
                                                        std::int64_t generated);
 
-  /// The next token for raw model logits [vocab_size]; works on an own copy. `context` is everything so far (for the
+  /// The next token for raw model logits [vocab_size], which are not changed. `context` is everything so far (for the
   /// repetition penalty), its last `generated` ids are the model's own (for presence and frequency).
   TokenId sample(std::span<const float> logits, std::span<const TokenId> context, std::int64_t generated);
 
   const SamplerSettings& settings() const { return settings_; }
 
  private:
+  bool adjusts() const;
   void adjust(std::span<const TokenId> context, std::int64_t generated);
 
   SamplerSettings settings_;
