@@ -1,5 +1,6 @@
 // Tiles of 16- and 32-bit float weights times many tokens: a panel of weights is unpacked to 32-bit words, kPanelRows
-// rows of one word together, and multiplied with a few tokens at a time in registers. One result is a sum over runs of
+// rows of one word together, unless packed rows lie like that already, and multiplied with a few tokens at a time in
+// registers. One result is a sum over runs of
 // kRunWords words, in order, each run one chain over its words: the same bits however many tokens there are.
 // What is multiplied is a struct `Product` of float_matmul.h or bf16_matmul.h:
 //   Isa, Vector                           its instruction set, kLanes words
@@ -24,6 +25,21 @@ constexpr std::int64_t kRunWords = 64;
 constexpr std::int64_t kPanelWords = 24576 / kPanelRows;
 struct alignas(64) WordPanel {
   std::uint32_t w[kPanelWords][kPanelRows];
+
+  // Word k of the rows of a vector.
+  template <typename Vector>
+  [[gnu::always_inline]] Vector at(std::int64_t k, int group) const {
+    return load<Vector>(w[k] + kLanes * group);
+  }
+};
+/// Packed rows whose words are what is multiplied: they are a panel already, from one of their words on.
+struct PackedWords {
+  const std::uint8_t* w[kGroups];
+
+  template <typename Vector>
+  [[gnu::always_inline]] Vector at(std::int64_t k, int group) const {
+    return load<Vector>(w[group] + kVectorBytes * k);
+  }
 };
 
 template <typename Product, typename Rows>
@@ -42,8 +58,8 @@ template <typename Product, typename Rows>
 // Accumulators are indexed by constants alone: otherwise gcc keeps them in memory, and storing them takes twice as long
 // as the products. What runs add up to stays in the first cache level until the panel's end: rows of `out` lie far
 // apart.
-template <typename Product, int Tokens>
-[[gnu::noinline]] void multiply_words(const WordPanel& panel, const MatmulTile& tile, std::int64_t token,
+template <typename Product, int Tokens, typename Panel>
+[[gnu::noinline]] void multiply_words(const Panel& panel, const MatmulTile& tile, std::int64_t token,
                                       std::int64_t first, std::int64_t words, NextPanel& next) {
   using Vector = typename Product::Vector;
   // Four rows of activations from one pointer: with one each there are too few registers for them.
@@ -70,7 +86,7 @@ template <typename Product, int Tokens>
     for (std::int64_t k = run; k < end; ++k) {
       Vector w[kGroups];
       repeat<kGroups>([&](auto group)
-                          __attribute__((always_inline)) { w[group] = load<Vector>(panel.w[k] + kLanes * group); });
+                          __attribute__((always_inline)) { w[group] = panel.template at<Vector>(k, group); });
       repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
         const Vector v = Product::operand(word_at(x[t / 4] + t % 4 * stride));
         repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
@@ -94,14 +110,22 @@ template <typename Product, int Tokens>
 }
 
 // The last few tokens, at most Tokens.
-template <typename Product, int Tokens>
-[[gnu::always_inline]] inline void multiply_last_words(const WordPanel& panel, const MatmulTile& tile,
-                                                       std::int64_t token, std::int64_t first, std::int64_t words,
-                                                       NextPanel& next) {
+template <typename Product, int Tokens, typename Panel>
+[[gnu::always_inline]] inline void multiply_last_words(const Panel& panel, const MatmulTile& tile, std::int64_t token,
+                                                       std::int64_t first, std::int64_t words, NextPanel& next) {
   if constexpr (Tokens > 0) {
     if (tile.tokens - token == Tokens) return multiply_words<Product, Tokens>(panel, tile, token, first, words, next);
     multiply_last_words<Product, Tokens - 1>(panel, tile, token, first, words, next);
   }
+}
+
+template <typename Product, typename Panel>
+void multiply_panel(const Panel& panel, const MatmulTile& tile, std::int64_t first, std::int64_t words,
+                    NextPanel next) {
+  constexpr int kTokens = Product::kTokens;
+  std::int64_t t = 0;
+  for (; t + kTokens <= tile.tokens; t += kTokens) multiply_words<Product, kTokens>(panel, tile, t, first, words, next);
+  multiply_last_words<Product, kTokens - 1>(panel, tile, t, first, words, next);
 }
 
 template <typename Product, typename Rows>
@@ -109,22 +133,26 @@ void product_tile_of(const MatmulTile& tile) {
   if (tile.tokens == 1) return Product::template one_token<Rows>(tile);
   Rows rows[kGroups];
   for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
-  WordPanel panel;
   const std::int64_t all = (tile.in + Product::kColumns - 1) / Product::kColumns;
   for (std::int64_t first = 0; first < all; first += kPanelWords) {
     const std::int64_t words = all - first < kPanelWords ? all - first : kPanelWords;
-    fill<Product>(panel, rows, first, words, tile.in);
     constexpr int kTokens = Product::kTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
     // Bytes of a row's word as it lies in memory.
     constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kFields.values;
     const bool last = first + words >= all;
     const std::int64_t asks = (words + kRunWords - 1) / kRunWords * ((tile.tokens + kTokens - 1) / kTokens);
-    NextPanel next(tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
-                   kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), kRows * kWord * words, asks);
-    std::int64_t t = 0;
-    for (; t + kTokens <= tile.tokens; t += kTokens)
-      multiply_words<Product, kTokens>(panel, tile, t, first, words, next);
-    multiply_last_words<Product, kTokens - 1>(panel, tile, t, first, words, next);
+    const NextPanel next(tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
+                         kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), kRows * kWord * words,
+                         asks);
+    if constexpr (Rows::kPacked && Product::kColumns == Product::kFields.values) {
+      PackedWords panel;
+      for (int group = 0; group < kGroups; ++group) panel.w[group] = rows[group].data + kVectorBytes * first;
+      multiply_panel<Product>(panel, tile, first, words, next);
+    } else {
+      WordPanel panel;
+      fill<Product>(panel, rows, first, words, tile.in);
+      multiply_panel<Product>(panel, tile, first, words, next);
+    }
   }
 }
 
