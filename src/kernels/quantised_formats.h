@@ -8,7 +8,9 @@
 //                        weight = scale * (w - zero) - offset
 //   read(rows, unit, f)  calls f(sub, step, w0, w1, w2, w3): sixteen values of sub-block `sub`, from value
 //                        4 * step on
-// and says what its integers are: unsigned around a zero of 2^kZeroLog, or signed bytes.
+// and says what its integers are: unsigned around a zero of 2^kZeroLog, or signed bytes. One whose packed words are
+// operands after an instruction or two, and whose unit is one sub-block, also has
+//   step<K>(rows, unit)  values 4 * K … 4 * K + 3 of packed rows
 //
 // `Isa` is what a table adds: see quantised_matmul.h.
 #pragma once
@@ -121,6 +123,11 @@ struct Q4_0 {
     f(0, 0, low_nibbles(t[0]), low_nibbles(t[1]), low_nibbles(t[2]), low_nibbles(t[3]));
     f(0, 4, high_nibbles(t[0]), high_nibbles(t[1]), high_nibbles(t[2]), high_nibbles(t[3]));
   }
+  template <int K, typename Rows>
+  [[gnu::always_inline]] static Bits step(const Rows& rows, std::int64_t unit) {
+    const Bits word = rows.word(unit, K % 4);
+    return K < 4 ? low_nibbles(word) : high_nibbles(word);
+  }
 };
 struct Q4_1 {
   static constexpr BlockFields kFields = block_fields(14);
@@ -137,6 +144,10 @@ struct Q4_1 {
   template <typename Isa, typename Rows, typename F>
   [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t unit, const F& f) {
     Q4_0::read<Isa>(rows, unit, f);
+  }
+  template <int K, typename Rows>
+  [[gnu::always_inline]] static Bits step(const Rows& rows, std::int64_t unit) {
+    return Q4_0::step<K>(rows, unit);
   }
 };
 // A word of fifth bits, one per value, before the nibbles.
@@ -198,6 +209,10 @@ struct Q8_0 {
     f(0, 0, t[0], t[1], t[2], t[3]);
     rows.four_words(unit, 4, t);
     f(0, 4, t[0], t[1], t[2], t[3]);
+  }
+  template <int K, typename Rows>
+  [[gnu::always_inline]] static Bits step(const Rows& rows, std::int64_t unit) {
+    return rows.word(unit, K);
   }
 };
 struct Iq4Nl {

@@ -6,12 +6,12 @@
 //
 // What an instruction set adds is a struct `Isa` of static functions over the vectors of vector_rows.h:
 //   kTokens                               tokens multiplied at a time with a panel
-//   kFewTokens                            up to how many are multiplied without one, in the registers of packed weights
-//   transpose16(rows, at, t)              sixteen bytes of each row: lane r of t[i] holds bytes 4i … 4i + 3 of row r
-//   halves(h)                             kLanes half-precision numbers as floats
-//   fifth_bits<Shift>(words)              bits Shift … Shift + 3 of each lane as bytes: 16 where set
-//   look_up(book, codes)                  bytes below 16 replaced by those of a table
-//   multiply_add(a, b, c)                 a * b + c, rounded once; multiply_subtract: c - a * b
+//   kMultipliesPacked                     whether formats with a step() are multiplied as they are packed, without a
+//   panel kFewTokens                            up to how many are multiplied without one, in the registers of packed
+//   weights transpose16(rows, at, t)              sixteen bytes of each row: lane r of t[i] holds bytes 4i … 4i + 3 of
+//   row r halves(h)                             kLanes half-precision numbers as floats fifth_bits<Shift>(words) bits
+//   Shift … Shift + 3 of each lane as bytes: 16 where set look_up(book, codes)                  bytes below 16 replaced
+//   by those of a table multiply_add(a, b, c)                 a * b + c, rounded once; multiply_subtract: c - a * b
 //   operand<Kind>(w)                      weights as the dot product takes them, and zero<Kind>: what that added
 //   add_products<Kind>(sum, w0 … w3, x)   sums of four products per lane: sixteen operands of each row, sixteen x
 //   sub_block<Format, Tokens>(…)          adds the products of one sub-block of a panel to `sum`
@@ -75,13 +75,12 @@ template <typename Format>
 template <typename Format, typename Isa>
 constexpr int kZeroOf = (Format::kZeroLog >= 0 ? 1 << Format::kZeroLog : 0) + Isa::template zero<Format::kIntegers>;
 template <typename Isa, typename Format, int Zero>
-[[gnu::always_inline]] inline Floats join(Floats acc, Ints sum, const float* scale, const float* offset,
-                                          const SubActivations& x) {
+[[gnu::always_inline]] inline Floats join(Floats acc, Ints sum, Floats scale, Floats offset, const SubActivations& x) {
   Floats value = __builtin_convertvector(sum, Floats);
   // Whole numbers below 2^24: exact.
   if constexpr (Zero != 0) value = Isa::multiply_subtract(splat(*x.total), splat(static_cast<float>(Zero)), value);
-  acc = Isa::multiply_add(value, load<Floats>(scale) * splat(*x.scale), acc);
-  if constexpr (Format::kOffset) acc = Isa::multiply_subtract(load<Floats>(offset), splat(*x.sum), acc);
+  acc = Isa::multiply_add(value, scale * splat(*x.scale), acc);
+  if constexpr (Format::kOffset) acc = Isa::multiply_subtract(offset, splat(*x.sum), acc);
   return acc;
 }
 
@@ -132,9 +131,10 @@ template <typename Isa, typename Format, typename Rows>
             });
         for (int sub = 0; sub < kSubsPerUnit<Format>; ++sub) {
           const std::int64_t j = u * kSubsPerUnit<Format> + sub;
-          acc = join<Isa, Format, kZeroOf<Format, Isa>>(
-              acc, sums[sub], scale + kLanes * j, offset + (Format::kOffset ? kLanes * j : 0),
-              sub_activations<Format>(tile.quantised, at + sub * Format::kSub));
+          acc =
+              join<Isa, Format, kZeroOf<Format, Isa>>(acc, sums[sub], load<Floats>(scale + kLanes * j),
+                                                      Format::kOffset ? load<Floats>(offset + kLanes * j) : Floats{},
+                                                      sub_activations<Format>(tile.quantised, at + sub * Format::kSub));
         }
       }
     }
@@ -146,8 +146,26 @@ template <typename Isa, typename Format, typename Rows>
 /// columns.
 template <typename Format>
 struct alignas(64) Panel {
+  static constexpr std::int64_t kChunk = kColumns;
+  static constexpr bool kFar = false;
   std::uint8_t w[kColumns / 4][kPanelRows][4];
   float scale[kColumns / Format::kSub][kPanelRows], offset[Format::kOffset ? kColumns / Format::kSub : 1][kPanelRows];
+
+  // Adds the products of sub-block j with `x`, which begins where the chunk does.
+  template <typename Isa, int Tokens>
+  [[gnu::always_inline]] void add_products(std::int64_t j, const std::int8_t* const (&x)[Tokens],
+                                           Ints (&sum)[Tokens][kGroups]) const {
+    Isa::template sub_block<Format, Tokens>(*this, j * (Format::kSub / 4), x, j * Format::kSub, sum);
+  }
+  // Of sub-block j and the rows of a vector; offsets only where the format has them.
+  template <typename Isa>
+  [[gnu::always_inline]] Floats scale_of(std::int64_t j, int group) const {
+    return load<Floats>(scale[j] + kLanes * group);
+  }
+  template <typename Isa>
+  [[gnu::always_inline]] Floats offset_of(std::int64_t j, int group) const {
+    return load<Floats>(offset[Format::kOffset ? j : 0] + kLanes * group);
+  }
 
   template <typename Isa, typename Rows>
   [[gnu::noinline]] void fill_scales(const Rows* rows, std::int64_t begin, std::int64_t columns) {
@@ -178,6 +196,55 @@ struct alignas(64) Panel {
     }
   }
 };
+
+/// A chunk of packed rows that is multiplied as it lies: where a word is an operand after an instruction or two, those
+/// cost less for every few tokens anew than writing a panel and reading it, and chunks may be long
+/// (docs/benchmarks.md).
+template <typename Format, typename Rows>
+struct PackedChunk {
+  static_assert(Format::kUnit == Format::kSub);
+  static constexpr std::int64_t kChunk = 4096;
+  static constexpr bool kFar = true;
+  Rows rows[kGroups];
+  std::int64_t first;  ///< unit of the rows that is the chunk's first
+
+  template <typename Isa, int Tokens>
+  [[gnu::always_inline]] void add_products(std::int64_t j, const std::int8_t* const (&x)[Tokens],
+                                           Ints (&sum)[Tokens][kGroups]) const {
+    repeat<Format::kSub / 4>([&](auto step) __attribute__((always_inline)) {
+      Bits w[kGroups];
+      repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+        w[group] = Isa::template operand<Format::kIntegers>(Format::template step<step>(rows[group], first + j));
+      });
+      repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+        const Bits v = word_at(x[t] + j * Format::kSub + 4 * step);
+        repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+          sum[t][group] = Isa::dot(sum[t][group], w[group], v);
+          add_now(sum[t][group]);
+        });
+      });
+    });
+  }
+  template <typename Isa>
+  [[gnu::always_inline]] Floats scale_of(std::int64_t j, int group) const {
+    return scales<Isa>(j, group, 0);
+  }
+  template <typename Isa>
+  [[gnu::always_inline]] Floats offset_of(std::int64_t j, int group) const {
+    return scales<Isa>(j, group, kLanes);
+  }
+
+ private:
+  template <typename Isa>
+  [[gnu::always_inline]] Floats scales(std::int64_t j, int group, std::int64_t at) const {
+    alignas(kVectorBytes) float both[2 * kLanes];
+    Format::template scales<Isa>(rows[group], first + j, 1, both, both + kLanes, kLanes);
+    return load<Floats>(both + at);
+  }
+};
+template <typename Isa, typename Format, typename Rows>
+concept MultipliedAsPacked =
+    Rows::kPacked && Isa::kMultipliesPacked && requires(const Rows& rows) { Format::template step<0>(rows, 0); };
 
 /// Who fills a panel while its first tokens are multiplied, for instruction sets with registers to spare: storing takes
 /// none of what the products take. `unit` is called before unit u of the panel is read.
@@ -210,10 +277,11 @@ class NextPanel {
         left_(lines_),
         at_once_(static_cast<int>((runs * lines_ + asks - 1) / asks)) {}
 
-  template <typename Isa>
+  /// Far: a panel that is too long for the first cache level.
+  template <typename Isa, bool Far = false>
   [[gnu::always_inline]] void ask() {
     for (int i = 0; i < at_once_ && runs_ > 0; ++i) {
-      Isa::prefetch(at_);
+      Far ? Isa::prefetch_far(at_) : Isa::prefetch(at_);
       at_ += 64;
       if (--left_ == 0) at_ += gap_, left_ = lines_, --runs_;
     }
@@ -226,9 +294,10 @@ class NextPanel {
   int runs_, left_, at_once_;
 };
 
-template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
-[[gnu::noinline]] void multiply(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
-                                std::int64_t begin, std::int64_t columns, NextPanel& next_panel, Fills fills = {}) {
+// `chunk`: a Panel or a PackedChunk.
+template <typename Isa, typename Format, int Tokens, typename Chunk, typename Fills = NoFiller>
+[[gnu::noinline]] void multiply(const Chunk& chunk, const MatmulTile& tile, std::int64_t token, std::int64_t begin,
+                                std::int64_t columns, NextPanel& next_panel, Fills fills = {}) {
   const QuantisedRows& q = tile.quantised;
   NextPanel next = next_panel;
   // A tile of fewer rows has its sums here, so that vectors are whole.
@@ -238,8 +307,9 @@ template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
   const std::int64_t out_stride = whole ? tile.out_stride : kPanelRows;
   if (!whole && begin > 0) {
     for (int t = 0; t < Tokens; ++t) {
-      for (std::int64_t r = 0; r < kPanelRows; ++r)
-        some[t][r] = r < tile.rows ? tile.out[(token + t) * tile.out_stride + r] : 0;
+      for (int group = 0; group < kGroups; ++group)
+        store(some[t] + kLanes * group,
+              load_rows(tile.out + (token + t) * tile.out_stride + kLanes * group, tile.rows - kLanes * group));
     }
   }
   const std::int8_t* x[Tokens];
@@ -264,12 +334,12 @@ template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
     Isa::prefetch(reinterpret_cast<const std::uint8_t*>(later + kLanes));
   });
   constexpr int kZero = kZeroOf<Format, Isa>;
-  alignas(kVectorBytes) std::int32_t start[Tokens][kColumns / Format::kSub];
+  alignas(kVectorBytes) std::int32_t start[Tokens][Chunk::kChunk / Format::kSub];
   if constexpr (kZero != 0) {
     for (int t = 0; t < Tokens; ++t) starts<kZero>(a[t], columns / Format::kSub, start[t]);
   }
   for (std::int64_t j = 0; j < columns / Format::kSub; ++j) {
-    next.ask<Isa>();
+    next.ask<Isa, Chunk::kFar>();
     if (j % kSubsPerUnit<Format> == 0) fills.unit(j / kSubsPerUnit<Format>);
     Ints sum[Tokens][kGroups];
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
@@ -278,14 +348,13 @@ template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
         if constexpr (kZero != 0) sum[t][group] += start[t][j];
       });
     });
-    Isa::template sub_block<Format, Tokens>(panel, j * (Format::kSub / 4), x, j * Format::kSub, sum);
-    const std::int64_t o = Format::kOffset ? j : 0;
+    chunk.template add_products<Isa, Tokens>(j, x, sum);
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
       const std::int64_t block = Format::kSub == 32 ? j : j >> 1;
       const SubActivations here{a[t].scale + block, a[t].sum + block, nullptr};
       repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
-        acc[t][group] = join<Isa, Format, 0>(acc[t][group], sum[t][group], panel.scale[j] + kLanes * group,
-                                             panel.offset[o] + kLanes * group, here);
+        acc[t][group] = join<Isa, Format, 0>(acc[t][group], sum[t][group], chunk.template scale_of<Isa>(j, group),
+                                             chunk.template offset_of<Isa>(j, group), here);
       });
     });
   }
@@ -296,7 +365,9 @@ template <typename Isa, typename Format, int Tokens, typename Fills = NoFiller>
   });
   if (!whole) {
     for (int t = 0; t < Tokens; ++t) {
-      for (std::int64_t r = 0; r < tile.rows; ++r) tile.out[(token + t) * tile.out_stride + r] = some[t][r];
+      for (int group = 0; group < kGroups; ++group)
+        store_rows(tile.out + (token + t) * tile.out_stride + kLanes * group, load<Floats>(some[t] + kLanes * group),
+                   tile.rows - kLanes * group);
     }
   }
   next_panel = next;
@@ -369,9 +440,9 @@ template <typename Isa, typename Format, typename Rows, int Tokens>
         });
         repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
           if constexpr (kChains == 2) sum[t][0] += sum[t][1];
-          acc[t] =
-              join<Isa, Format, 0>(acc[t], sum[t][0], scale + kLanes * j, offset + (Format::kOffset ? kLanes * j : 0),
-                                   sub_activations<Format>(q, (token + t) * q.padded + at));
+          acc[t] = join<Isa, Format, 0>(acc[t], sum[t][0], load<Floats>(scale + kLanes * j),
+                                        Format::kOffset ? load<Floats>(offset + kLanes * j) : Floats{},
+                                        sub_activations<Format>(q, (token + t) * q.padded + at));
         });
       }
     }
@@ -396,14 +467,36 @@ void few_tokens(const MatmulTile& tile, std::int64_t first) {
   }
 }
 
-// The last few tokens, fewer than Isa::kTokens.
-template <typename Isa, typename Format, int Tokens>
-[[gnu::always_inline]] inline void multiply_rest(const Panel<Format>& panel, const MatmulTile& tile, std::int64_t token,
+// Tokens from `token` on, as many at a time as registers hold.
+template <typename Isa, typename Format, int Tokens, typename Chunk>
+[[gnu::always_inline]] inline void multiply_rest(const Chunk& chunk, const MatmulTile& tile, std::int64_t token,
                                                  std::int64_t begin, std::int64_t columns, NextPanel& next) {
   if constexpr (Tokens > 0) {
-    if (tile.tokens - token == Tokens) return multiply<Isa, Format, Tokens>(panel, tile, token, begin, columns, next);
-    multiply_rest<Isa, Format, Tokens - 1>(panel, tile, token, begin, columns, next);
+    if (tile.tokens - token == Tokens) return multiply<Isa, Format, Tokens>(chunk, tile, token, begin, columns, next);
+    multiply_rest<Isa, Format, Tokens - 1>(chunk, tile, token, begin, columns, next);
   }
+}
+template <typename Isa, typename Format, typename Chunk>
+void multiply_all(const Chunk& chunk, const MatmulTile& tile, std::int64_t token, std::int64_t begin,
+                  std::int64_t columns, NextPanel& next) {
+  for (; token + Isa::kTokens <= tile.tokens; token += Isa::kTokens)
+    multiply<Isa, Format, Isa::kTokens>(chunk, tile, token, begin, columns, next);
+  if constexpr (Isa::kTokens > 4) {
+    if (token + 4 <= tile.tokens) multiply<Isa, Format, 4>(chunk, tile, token, begin, columns, next), token += 4;
+  }
+  multiply_rest<Isa, Format, 3>(chunk, tile, token, begin, columns, next);
+}
+
+// What is asked for while a chunk of the rows is multiplied: the one behind it, or the first of the next rows.
+template <typename Isa, typename Format, typename Rows>
+NextPanel next_panel(const MatmulTile& tile, std::int64_t begin, std::int64_t columns) {
+  constexpr int kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
+  const std::int64_t run_bytes = kRows * Format::kFields.bytes * columns / Format::kFields.values;
+  const bool last = begin + columns >= tile.in;
+  const std::int64_t asks = columns / Format::kSub * ((tile.tokens + Isa::kTokens - 1) / Isa::kTokens);
+  return {tile.weights + (last ? kPanelRows * tile.weight_row_bytes
+                               : kRows * Format::kFields.bytes * (begin + columns) / Format::kFields.values),
+          kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), run_bytes, asks};
 }
 
 template <typename Isa, typename Format, typename Rows>
@@ -418,30 +511,30 @@ void tile_of(const MatmulTile& tile) {
   }
   Rows rows[kGroups];
   for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
-  Panel<Format> panel;
-  for (std::int64_t begin = 0; begin < tile.in; begin += kColumns) {
-    const std::int64_t columns = tile.in - begin < kColumns ? tile.in - begin : kColumns;
-    panel.template fill_scales<Isa>(rows, begin, columns);
-    constexpr int kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
-    const std::int64_t run_bytes = kRows * Format::kFields.bytes * columns / Format::kFields.values;
-    const bool last = begin + columns >= tile.in;
-    const std::int64_t asks = columns / Format::kSub * ((tile.tokens + Isa::kTokens - 1) / Isa::kTokens);
-    NextPanel next(tile.weights + (last ? kPanelRows * tile.weight_row_bytes
-                                        : kRows * Format::kFields.bytes * (begin + columns) / Format::kFields.values),
-                   kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), run_bytes, asks);
-    std::int64_t t = 0;
-    if constexpr (Rows::kPacked && Isa::kFewTokens >= Isa::kTokens) {  // so that there are enough tokens here
-      const Filler<Isa, Format, Rows> fills{panel, rows, begin / Format::kUnit};
-      multiply<Isa, Format, Isa::kTokens>(panel, tile, t, begin, columns, next, fills), t += Isa::kTokens;
-    } else {
-      panel.template fill<Isa>(rows, begin, columns);
+  if constexpr (MultipliedAsPacked<Isa, Format, Rows>) {
+    PackedChunk<Format, Rows> chunk;
+    for (int group = 0; group < kGroups; ++group) chunk.rows[group] = rows[group];
+    for (std::int64_t begin = 0; begin < tile.in; begin += chunk.kChunk) {
+      const std::int64_t columns = tile.in - begin < chunk.kChunk ? tile.in - begin : chunk.kChunk;
+      NextPanel next = next_panel<Isa, Format, Rows>(tile, begin, columns);
+      chunk.first = begin / Format::kUnit;
+      multiply_all<Isa, Format>(chunk, tile, 0, begin, columns, next);
     }
-    for (; t + Isa::kTokens <= tile.tokens; t += Isa::kTokens)
-      multiply<Isa, Format, Isa::kTokens>(panel, tile, t, begin, columns, next);
-    if constexpr (Isa::kTokens > 4) {
-      if (t + 4 <= tile.tokens) multiply<Isa, Format, 4>(panel, tile, t, begin, columns, next), t += 4;
+  } else {
+    Panel<Format> panel;
+    for (std::int64_t begin = 0; begin < tile.in; begin += kColumns) {
+      const std::int64_t columns = tile.in - begin < kColumns ? tile.in - begin : kColumns;
+      NextPanel next = next_panel<Isa, Format, Rows>(tile, begin, columns);
+      panel.template fill_scales<Isa>(rows, begin, columns);
+      std::int64_t t = 0;
+      if constexpr (Rows::kPacked && Isa::kFewTokens >= Isa::kTokens) {  // so that there are enough tokens here
+        const Filler<Isa, Format, Rows> fills{panel, rows, begin / Format::kUnit};
+        multiply<Isa, Format, Isa::kTokens>(panel, tile, t, begin, columns, next, fills), t += Isa::kTokens;
+      } else {
+        panel.template fill<Isa>(rows, begin, columns);
+      }
+      multiply_all<Isa, Format>(panel, tile, t, begin, columns, next);
     }
-    multiply_rest<Isa, Format, 3>(panel, tile, t, begin, columns, next);
   }
 }
 template <typename Isa, typename Format>

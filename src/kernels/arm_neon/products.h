@@ -14,6 +14,7 @@ namespace {
 
 struct Neon {
   static constexpr int kTokens = 4, kFewTokens = 0;
+  static constexpr bool kMultipliesPacked = false;
   static constexpr int kFloatTokens = 4;
   template <Integers Kind>
   static constexpr int zero = 0;

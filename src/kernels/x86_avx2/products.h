@@ -22,6 +22,7 @@ inline __m256i broadcast32(const void* p) {
 
 struct Avx2 {
   static constexpr int kTokens = 4, kFewTokens = 0;
+  static constexpr bool kMultipliesPacked = false;
   static constexpr int kFloatTokens = 6;
   template <Integers Kind>
   static constexpr int zero = 0;

@@ -16,6 +16,7 @@ inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const
 
 struct Avx512 {
   static constexpr int kTokens = 6, kFewTokens = 8;
+  static constexpr bool kMultipliesPacked = true;
   static constexpr int kFloatTokens = 12, kPairTokens = 12;
   template <Integers Kind>
   static constexpr int zero = Kind == Integers::signed8 ? 128 : 0;
