@@ -214,13 +214,13 @@ class Activated {
       clamp_values(out + t * out_stride, tile.rows, target.bounds, out + t * out_stride);
   }
 
-  /// Calls body(tile, first, thread) for `tiles` tiles of rows and block after block of tokens, on all threads where
-  /// that is worth waking them.
+  /// Calls body(begin, end, first, thread) for runs of `tiles` tiles of rows and block after block of tokens, on all
+  /// threads where that is worth waking them.
   template <typename Body>
-  void each_tile(std::int64_t tiles, const Body& body) const {
+  void each_run_of_tiles(std::int64_t tiles, const Body& body) const {
     const std::int64_t threads = context_.pool().threads(), blocks = pieces(tokens_, block_);
     if (tiles * context_.table().tile_rows * in_ * tokens_ < kSerialElements) {
-      for (std::int64_t i = 0; i < tiles * blocks; ++i) body(i % tiles, i / tiles * block_, 0);
+      for (std::int64_t i = 0; i < blocks; ++i) body(0, tiles, i * block_, 0);
       return;
     }
     std::vector<std::int64_t>& ends = context_.scratch().ends;
@@ -229,7 +229,7 @@ class Activated {
       // Large pieces first, then smaller and smaller ones: no thread waits long for the last, and few pieces begin
       // elsewhere than at the bytes that the one before has asked for.
       for (std::int64_t end = 0; end < tiles; ends.push_back(end))
-        end += std::max<std::int64_t>(1, (tiles - end) / (2 * threads));
+        end += std::max<std::int64_t>(1, (tiles - end) / threads);
     } else {
       // Some pieces for each thread, of as many tiles of rows as that leaves: a block of activations is read again from
       // a slower cache for every piece. Pieces of the same rows follow one another, so that weights come from memory
@@ -240,8 +240,7 @@ class Activated {
     const auto part = [&](std::int64_t begin, std::int64_t end, int thread) {
       for (std::int64_t unit = begin; unit < end; ++unit) {
         const auto piece = static_cast<std::size_t>(unit / blocks);
-        for (std::int64_t i = piece == 0 ? 0 : ends[piece - 1]; i < ends[piece]; ++i)
-          body(i, unit % blocks * block_, thread);
+        body(piece == 0 ? 0 : ends[piece - 1], ends[piece], unit % blocks * block_, thread);
       }
     };
     // By reference: a copy of the closure would be allocated at every call.
@@ -261,10 +260,12 @@ void matmul(const Context& context, const float* x, std::int64_t tokens, std::sp
   if (tokens == 0 || targets.empty()) return;
   const Activated activated(context, x, tokens, targets);
   const Tiles tiles(targets, context.table().tile_rows);
-  activated.each_tile(tiles.count, [&](std::int64_t i, std::int64_t first, int thread) {
-    const auto [target, row] = tiles.at(i);
-    const std::int64_t stride = target->out_stride != 0 ? target->out_stride : target->weight->out_features();
-    activated.multiply(*target, row, first, thread, target->out + first * stride + row, stride);
+  activated.each_run_of_tiles(tiles.count, [&](std::int64_t begin, std::int64_t end, std::int64_t first, int thread) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto [target, row] = tiles.at(i);
+      const std::int64_t stride = target->out_stride != 0 ? target->out_stride : target->weight->out_features();
+      activated.multiply(*target, row, first, thread, target->out + first * stride + row, stride);
+    }
   });
 }
 
@@ -276,16 +277,27 @@ void gelu_gated_matmul(const Context& context, const float* x, std::int64_t toke
   const MatmulTarget targets[] = {{&gate, nullptr, 0, gate_bounds}, {&up, nullptr, 0, up_bounds}};
   const Activated activated(context, x, tokens, targets);
   const std::int64_t block = activated.block();
-  activated.each_tile(pieces(width, rows), [&](std::int64_t i, std::int64_t first, int thread) {
-    std::vector<float>& both = context.scratch().gated[static_cast<std::size_t>(thread)];
-    grow(both, 2 * block * rows);
-    float *const gates = both.data(), *const ups = gates + block * rows;
-    activated.multiply(targets[0], i * rows, first, thread, gates, rows);
-    activated.multiply(targets[1], i * rows, first, thread, ups, rows);
-    const std::int64_t count = std::min(rows, width - i * rows);
-    for (std::int64_t t = 0; t < std::min(block, tokens - first); ++t)
-      context.table().gelu_tanh_mul(gates + t * rows, ups + t * rows, count, out + (first + t) * width + i * rows);
-  });
+  // Some tiles of one matrix before those of the other: memory is read in long runs (docs/benchmarks.md).
+  constexpr std::int64_t kTiles = 64;
+  const std::int64_t most = std::max<std::int64_t>(1, kTiles / block);
+  activated.each_run_of_tiles(
+      pieces(width, rows), [&](std::int64_t begin, std::int64_t end, std::int64_t first, int thread) {
+        std::vector<float>& both = context.scratch().gated[static_cast<std::size_t>(thread)];
+        grow(both, 2 * block * rows * most);
+        const std::int64_t count = std::min(block, tokens - first);
+        for (std::int64_t i = begin; i < end; i += most) {
+          const std::int64_t run = std::min(most, end - i), stride = run * rows;
+          float *const gates = both.data(), *const ups = gates + block * stride;
+          for (std::int64_t j = 0; j < run; ++j)
+            activated.multiply(targets[0], (i + j) * rows, first, thread, gates + j * rows, stride);
+          for (std::int64_t j = 0; j < run; ++j)
+            activated.multiply(targets[1], (i + j) * rows, first, thread, ups + j * rows, stride);
+          const std::int64_t values = std::min(stride, width - i * rows);
+          for (std::int64_t t = 0; t < count; ++t)
+            context.table().gelu_tanh_mul(gates + t * stride, ups + t * stride, values,
+                                          out + (first + t) * width + i * rows);
+        }
+      });
 }
 
 bool rounds_to_bf16(const Context& context, const PackedMatrix& weight) {
