@@ -69,10 +69,7 @@ struct PairWords {
 // Cache elements that are integers with scales; see kKeyBlock.
 struct ElementQ8 {
   using Stored = std::int8_t;
-  using Bytes = std::int8_t __attribute__((vector_size(kLanes)));
-  static Floats read(const Stored* p) {
-    return __builtin_convertvector(__builtin_convertvector(load<Bytes>(p), Ints), Floats);
-  }
+  static Floats read(const Stored* p) { return to_floats(load<Bytes>(p)); }
   static constexpr std::int64_t kScaled = kKeyBlock;  ///< dimensions of a position that share a scale
 };
 template <typename Words>

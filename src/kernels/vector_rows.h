@@ -21,6 +21,7 @@ constexpr int kVectorBytes = 16;
 #endif
 using Bits = std::uint32_t __attribute__((vector_size(kVectorBytes)));
 using Halves = std::uint16_t __attribute__((vector_size(kVectorBytes / 2)));
+using Shorts = std::int16_t __attribute__((vector_size(kVectorBytes / 2)));
 using Bytes = std::int8_t __attribute__((vector_size(kVectorBytes / 4)));
 constexpr std::int64_t kLanes = kVectorBytes / 4;
 /// Rows of a tile, and of the panels that matmuls unpack them into: two vectors or more, so that what is loaded of the
@@ -56,6 +57,10 @@ inline V load(const T* p) {
 template <typename V, typename T>
 inline void store(T* p, const V& v) {
   __builtin_memcpy(p, &v, sizeof v);
+}
+// In two steps: at once, gcc 12 takes the bytes apart one by one.
+inline Floats to_floats(Bytes b) {
+  return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(b, Shorts), Ints), Floats);
 }
 inline Floats splat(float x) { return x - Floats{}; }  // x + 0 would turn -0 into 0
 inline Floats as_float(Bits v) {
