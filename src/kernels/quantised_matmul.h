@@ -6,12 +6,13 @@
 //
 // What an instruction set adds is a struct `Isa` of static functions over the vectors of vector_rows.h:
 //   kTokens                               tokens multiplied at a time with a panel
-//   kMultipliesPacked                     whether formats with a step() are multiplied as they are packed, without a
-//   panel kFewTokens                            up to how many are multiplied without one, in the registers of packed
-//   weights transpose16(rows, at, t)              sixteen bytes of each row: lane r of t[i] holds bytes 4i … 4i + 3 of
-//   row r halves(h)                             kLanes half-precision numbers as floats fifth_bits<Shift>(words) bits
-//   Shift … Shift + 3 of each lane as bytes: 16 where set look_up(book, codes)                  bytes below 16 replaced
-//   by those of a table multiply_add(a, b, c)                 a * b + c, rounded once; multiply_subtract: c - a * b
+//   kMultipliesPacked                     whether formats with a step() are multiplied as packed, without a panel
+//   kFewTokens                            up to how many the others are, in the registers of packed weights
+//   transpose16(rows, at, t)              sixteen bytes of each row: lane r of t[i] holds bytes 4i … 4i + 3 of row r
+//   halves(h)                             kLanes half-precision numbers as floats
+//   fifth_bits<Shift>(words)              bits Shift … Shift + 3 of each lane as bytes: 16 where set
+//   look_up(book, codes)                  bytes below 16 replaced by those of a table
+//   multiply_add(a, b, c)                 a * b + c, rounded once; multiply_subtract: c - a * b
 //   operand<Kind>(w)                      weights as the dot product takes them, and zero<Kind>: what that added
 //   add_products<Kind>(sum, w0 … w3, x)   sums of four products per lane: sixteen operands of each row, sixteen x
 //   sub_block<Format, Tokens>(…)          adds the products of one sub-block of a panel to `sum`
@@ -479,10 +480,13 @@ template <typename Isa, typename Format, int Tokens, typename Chunk>
 template <typename Isa, typename Format, typename Chunk>
 void multiply_all(const Chunk& chunk, const MatmulTile& tile, std::int64_t token, std::int64_t begin,
                   std::int64_t columns, NextPanel& next) {
-  for (; token + Isa::kTokens <= tile.tokens; token += Isa::kTokens)
+  const auto left = [&] { return tile.tokens - token; };
+  // 7 = 4 + 3 and 8 = 4 + 4: one or two alone would take as long as three.
+  constexpr bool kSixes = Isa::kTokens == 6;
+  for (; left() >= Isa::kTokens && !(kSixes && (left() == 7 || left() == 8)); token += Isa::kTokens)
     multiply<Isa, Format, Isa::kTokens>(chunk, tile, token, begin, columns, next);
-  if constexpr (Isa::kTokens > 4) {
-    if (token + 4 <= tile.tokens) multiply<Isa, Format, 4>(chunk, tile, token, begin, columns, next), token += 4;
+  if constexpr (kSixes) {
+    for (; left() >= 4; token += 4) multiply<Isa, Format, 4>(chunk, tile, token, begin, columns, next);
   }
   multiply_rest<Isa, Format, 3>(chunk, tile, token, begin, columns, next);
 }
@@ -502,7 +506,7 @@ NextPanel next_panel(const MatmulTile& tile, std::int64_t begin, std::int64_t co
 template <typename Isa, typename Format, typename Rows>
 void tile_of(const MatmulTile& tile) {
   if (tile.tokens == 1) return one_token<Isa, Format, Rows>(tile);
-  if constexpr (Rows::kPacked && Isa::kFewTokens > 0) {
+  if constexpr (Rows::kPacked && Isa::kFewTokens > 0 && !MultipliedAsPacked<Isa, Format, Rows>) {
     static_assert(Isa::kFewTokens == 8);
     if (tile.tokens <= Isa::kFewTokens) {
       for (std::int64_t first = 0; first < tile.rows; first += kLanes) few_tokens<Isa, Format, Rows>(tile, first);

@@ -1,7 +1,7 @@
 // Tiles of 16- and 32-bit float weights times many tokens: a panel of weights is unpacked to 32-bit words, kPanelRows
 // rows of one word together, unless packed rows lie like that already, and multiplied with a few tokens at a time in
-// registers. One result is a sum over runs of
-// kRunWords words, in order, each run one chain over its words: the same bits however many tokens there are.
+// registers. One result is a sum over runs of kRunWords words, in order, each run one chain over its words: the same
+// bits however many tokens there are.
 // What is multiplied is a struct `Product` of float_matmul.h or bf16_matmul.h:
 //   Isa, Vector                           its instruction set, kLanes words
 //   kFields                               how the weights lie in the file
