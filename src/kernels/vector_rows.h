@@ -354,12 +354,12 @@ bool all_finite_row(const float* x, std::int64_t count) {
 void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
                        float* half_sum, float* total, float* half_total) {
   for (std::int64_t b = 0; b < padded / 32; ++b) {
-    const float* v = x + b * 32;
     float tail[32];
-    if (b * 32 + 32 > in) {
-      for (std::int64_t i = 0; i < 32; ++i) tail[i] = b * 32 + i < in ? v[i] : 0.0F;
-      v = tail;
+    const bool all = b * 32 + 32 <= in;
+    if (!all) {
+      for (std::int64_t i = 0; i < 32; ++i) tail[i] = b * 32 + i < in ? x[b * 32 + i] : 0.0F;
     }
+    const float* v = all ? x + b * 32 : tail;
     Floats largest_lanes{};
     for (std::int64_t i = 0; i < 32; i += kLanes) largest_lanes = larger_magnitude(largest_lanes, load<Floats>(v + i));
     // A NaN or infinity becomes the scale, so that every product of the block shows it.

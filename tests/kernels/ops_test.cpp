@@ -228,8 +228,8 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
   const Context alone = context(one), many = context(three);
   for (const tensor::DTypeInfo& type : tensor::registry()) {
     if (type.decode == nullptr) continue;
-    // More columns than a panel of any type has, and up to more than two passes of tokens over it.
-    constexpr std::int64_t kRows = 77, kOther = 40, kIn = 2560, kMost = 13;
+    // More columns than a panel or a chunk of packed rows of any type has, and up to more than two passes of tokens.
+    constexpr std::int64_t kRows = 77, kOther = 40, kIn = 4608, kMost = 13;
     const RandomMatrix w(type.dtype, kRows, kIn, 5), other(type.dtype, kOther, kIn, 6);
     const auto a = pack(alone.table(), w.view), b = pack(alone.table(), other.view);
     base::Arena memory;
@@ -284,7 +284,8 @@ TEST_P(Ops, BoundsAndGatesAreWhatClampAndGeluMakeOfTheProducts) {
   for (const tensor::DTypeInfo& type : tensor::registry()) {
     if (type.decode == nullptr) continue;
     SCOPED_TRACE(type.name);
-    for (const auto& [rows, tokens] : {std::pair{21, 1}, {70, 5}, {33, 300}}) {
+    // The last: more tiles in a thread's piece than are taken of one matrix at a time.
+    for (const auto& [rows, tokens] : {std::pair{21, 1}, {70, 5}, {33, 300}, {4231, 1}}) {
       const std::int64_t in = type.block_elements == 1 ? 70 : 2 * type.block_elements, count = rows * tokens;
       const RandomMatrix gate(type.dtype, rows, in, 3), up(type.dtype, rows, in, 4);
       const auto gates = pack(c.table(), gate.view), ups = pack(c.table(), up.view);
