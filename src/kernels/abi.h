@@ -21,7 +21,9 @@ struct BlockFields {
   std::uint8_t fours[13] = {};
 
   /// The place of word `w` of a block in packed rows.
-  constexpr std::int64_t packed_place(std::int64_t w) const { return reordered ? 4 * fours[w / 4] + w % 4 : w; }
+  [[gnu::always_inline]] constexpr std::int64_t packed_place(std::int64_t w) const {
+    return reordered ? 4 * fours[w / 4] + w % 4 : w;
+  }
 };
 /// By tensor::DType; no bytes where a type cannot be packed.
 constexpr BlockFields block_fields(int type) {

@@ -74,12 +74,14 @@ template <typename Isa, BlockFields Fields>
 struct PackedRows {
   static constexpr bool kPacked = true;
   static constexpr std::int64_t kBlockBytes = kLanes * Fields.bytes;
+  static constexpr BlockFields kLayout = Fields;  // of this file alone; what is read of a parameter is a weak symbol
   const std::uint8_t* data;
 
   PackedRows() = default;
   PackedRows(const MatmulTile& tile, std::int64_t first) : data(tile.weights + first * tile.weight_row_bytes) {}
   [[gnu::always_inline]] Bits word(std::int64_t block, std::int64_t at) const {
-    return load<Bits>(data + block * kBlockBytes + 2 * kLanes * Fields.halves + kVectorBytes * Fields.packed_place(at));
+    return load<Bits>(data + block * kBlockBytes + 2 * kLanes * Fields.halves +
+                      kVectorBytes * kLayout.packed_place(at));
   }
   [[gnu::always_inline]] void four_words(std::int64_t block, std::int64_t at, Bits (&t)[4]) const {
     for (int i = 0; i < 4; ++i) t[i] = word(block, at + i);

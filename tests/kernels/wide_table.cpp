@@ -18,7 +18,7 @@ static_assert(kLanes == 16);
 
 struct Plain {
   static constexpr int kTokens = 6, kFewTokens = 8;
-  static constexpr std::int64_t kAhead = 896, kAheadOfLongUnits = 5040;
+  static constexpr bool kMultipliesPacked = true;
   static constexpr int kFloatTokens = 12, kPairTokens = 12;
   template <Integers Kind>
   static constexpr int zero = Kind == Integers::signed8 ? 128 : 0;
