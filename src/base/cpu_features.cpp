@@ -30,6 +30,11 @@ CpuidLeaf cpuid(unsigned leaf, unsigned subleaf) {
 
 bool bit(unsigned word, int position) { return ((word >> position) & 1U) != 0; }
 
+bool made_by_intel() {
+  const CpuidLeaf name = cpuid(0, 0);  // "GenuineIntel", four letters a register
+  return name.ebx == 0x756E6547U && name.edx == 0x49656E69U && name.ecx == 0x6C65746EU;
+}
+
 // Extended control register 0: which register files the operating system saves on a context switch.
 std::uint64_t xcr0() {
   std::uint32_t low = 0;
@@ -62,6 +67,9 @@ CpuFeatures detect_cpu_features() {
     found.avx512vl = bit(seven.ebx, 31);
     found.avx512_vnni = bit(seven.ecx, 11);
     found.avx512_bf16 = bit(seven_one.eax, 5);
+    // One such product of 512 bits in two cycles, two f32 multiply-adds in each (measured, docs/benchmarks.md): what
+    // multiplies bf16 fast there are the matrix tiles, which a virtual machine rarely shows.
+    found.slow_avx512_bf16 = found.avx512_bf16 && made_by_intel();
   }
   return found;
 }

@@ -17,6 +17,7 @@ struct CpuFeatures {
   bool avx512dq = false;
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
+  bool slow_avx512_bf16 = false;  ///< its bf16 products take longer than multiply-adds of f32 (Intel's)
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;

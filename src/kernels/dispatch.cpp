@@ -27,10 +27,12 @@ namespace {
 
 using base::concat;
 
-/// One row of the policy: a table and the first thing this CPU lacks for it, empty when it can run.
+/// One row of the policy: a table, the first thing this CPU lacks for it, empty when it can run, and why another would
+/// be faster, empty when none is.
 struct Row {
   const KernelTable* table;
   std::string lacking;
+  std::string slow = {};
 };
 
 std::string first_missing(std::initializer_list<std::pair<bool, const char*>> needs) {
@@ -52,7 +54,8 @@ std::vector<Row> rows() {
                                                {cpu.avx2, "avx2"},
                                                {cpu.fma, "fma"},
                                                {cpu.f16c, "f16c"}});
-  out.push_back({&kAvx512Bf16Table, no_avx512.empty() ? first_missing({{cpu.avx512_bf16, "avx512_bf16"}}) : no_avx512});
+  out.push_back({&kAvx512Bf16Table, no_avx512.empty() ? first_missing({{cpu.avx512_bf16, "avx512_bf16"}}) : no_avx512,
+                 cpu.slow_avx512_bf16 ? "this CPU multiplies f32 faster than bf16" : ""});
   out.push_back({&kAvx512Table, no_avx512});
   out.push_back({&kAvx2Table, first_missing({{cpu.avx2, "avx2"}, {cpu.fma, "fma"}, {cpu.f16c, "f16c"}})});
 #elif defined(__aarch64__)
@@ -77,8 +80,9 @@ Result<Dispatch> select_kernels(std::string_view isa) {
   std::size_t first = 0;
   std::string skipped;
   if (isa == "auto") {
-    for (; !all[first].lacking.empty(); ++first) {
-      skipped += concat(skipped.empty() ? "" : "; ", all[first].table->name, ": CPU lacks ", all[first].lacking);
+    for (; !all[first].lacking.empty() || !all[first].slow.empty(); ++first) {
+      skipped += concat(skipped.empty() ? "" : "; ", all[first].table->name, ": ",
+                        all[first].lacking.empty() ? all[first].slow : "CPU lacks " + all[first].lacking);
     }
   } else {
     while (first < all.size() && isa != all[first].table->name) ++first;

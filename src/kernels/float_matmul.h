@@ -22,12 +22,13 @@ struct FloatF32 {
 };
 struct FloatBf16 {
   static constexpr BlockFields kFields = block_fields(2);
+  template <int Part>
+  [[gnu::always_inline]] static Floats part(Bits words) {
+    return as_float(Part == 0 ? words << 16 : words & 0xFFFF0000U);
+  }
   template <typename Isa>
   [[gnu::always_inline]] static void columns(const Bits (&t)[4], Floats (&out)[8]) {
-    for (int i = 0; i < 4; ++i) {
-      out[2 * i] = as_float(t[i] << 16);
-      out[2 * i + 1] = as_float(t[i] & 0xFFFF0000U);
-    }
+    for (int i = 0; i < 4; ++i) out[2 * i] = part<0>(t[i]), out[2 * i + 1] = part<1>(t[i]);
   }
 };
 struct FloatF16 {
@@ -132,6 +133,12 @@ struct FloatProduct {
     return reinterpret_cast<const std::uint8_t*>(tile.x);
   }
   static std::int64_t stride(const MatmulTile& tile) { return 4 * tile.in; }
+  template <int Part>
+  [[gnu::always_inline]] static Floats part(Bits words)
+    requires(Isa::kMultipliesPacked) && requires { Element::template part<Part>(words); }
+  {
+    return Element::template part<Part>(words);
+  }
   [[gnu::always_inline]] static Floats operand(Bits x) { return as_float(x); }
   [[gnu::always_inline]] static Floats add(Floats acc, Floats w, Floats x) { return Isa::multiply_add(w, x, acc); }
   template <typename Rows>

@@ -40,8 +40,8 @@ struct Dispatch {
   std::vector<DispatchRow> report;
 };
 
-/// Chooses kernels: `isa` is "auto" or the name of a row; a row this CPU cannot run is an error that says what is
-/// missing.
+/// Chooses kernels: `isa` is "auto", the best row that this CPU runs and runs fast, or the name of a row; one it cannot
+/// run is an error that says what is missing.
 Result<Dispatch> select_kernels(std::string_view isa);
 /// Names select_kernels accepts, best first, with "auto" first of all.
 std::vector<std::string> isa_names();

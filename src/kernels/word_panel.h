@@ -10,6 +10,8 @@
 //   read(rows, word, in, w)               kStep words of each row from `word` on, zeros behind column `in`
 //   activations(tile), stride(tile)       the first token's first word; bytes between tokens
 //   operand(x), add(acc, w, x)            a word of activations, in all lanes, as `add` takes it; the step of the chain
+//   part<I>(bits)                         the I-th word that lies in 32 bits of packed rows, where that costs next to
+//                                         nothing; without it a panel is unpacked
 //   one_token<Rows>(tile)                 the product with a single token, without a panel
 #pragma once
 
@@ -24,21 +26,33 @@ constexpr std::int64_t kRunWords = 64;
 /// A panel and the rows of activations of a pass over it share the second cache level (measured, docs/benchmarks.md).
 constexpr std::int64_t kPanelWords = 24576 / kPanelRows;
 struct alignas(64) WordPanel {
+  static constexpr int kParts = 1;  ///< words that are read at a time
   std::uint32_t w[kPanelWords][kPanelRows];
 
   // Word k of the rows of a vector.
-  template <typename Vector>
-  [[gnu::always_inline]] Vector at(std::int64_t k, int group) const {
-    return load<Vector>(w[k] + kLanes * group);
+  template <typename Product, int>
+  [[gnu::always_inline]] typename Product::Vector at(std::int64_t k, int group) const {
+    return load<typename Product::Vector>(w[k] + kLanes * group);
   }
 };
-/// Packed rows whose words are what is multiplied: they are a panel already, from one of their words on.
+/// Words in 32 bits of packed rows.
+template <typename Product>
+constexpr int kPackedParts = Product::kFields.values / Product::kColumns;
+/// Packed rows whose words are what is multiplied, or nearly: they are a panel already, from one of their words on.
+template <int Parts>
 struct PackedWords {
+  static constexpr int kParts = Parts;
   const std::uint8_t* w[kGroups];
 
-  template <typename Vector>
-  [[gnu::always_inline]] Vector at(std::int64_t k, int group) const {
-    return load<Vector>(w[group] + kVectorBytes * k);
+  // Word k + Part; k is a multiple of Parts.
+  template <typename Product, int Part>
+  [[gnu::always_inline]] typename Product::Vector at(std::int64_t k, int group) const {
+    const auto* p = w[group] + kVectorBytes / Parts * k;
+    if constexpr (Parts == 1) {
+      return load<typename Product::Vector>(p);
+    } else {
+      return Product::template part<Part>(load<Bits>(p));
+    }
   }
 };
 
@@ -83,17 +97,19 @@ template <typename Product, int Tokens, typename Panel>
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
       repeat<kGroups>([&](auto group) __attribute__((always_inline)) { acc[t][group] = Floats{}; });
     });
-    for (std::int64_t k = run; k < end; ++k) {
-      Vector w[kGroups];
-      repeat<kGroups>([&](auto group)
-                          __attribute__((always_inline)) { w[group] = panel.template at<Vector>(k, group); });
-      repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
-        const Vector v = Product::operand(word_at(x[t / 4] + t % 4 * stride));
-        repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
-          acc[t][group] = Product::add(acc[t][group], w[group], v);
+    for (std::int64_t k = run; k < end; k += Panel::kParts) {
+      repeat<Panel::kParts>([&](auto part) __attribute__((always_inline)) {
+        Vector w[kGroups];
+        repeat<kGroups>([&](auto group)
+                            __attribute__((always_inline)) { w[group] = panel.template at<Product, part>(k, group); });
+        repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
+          const Vector v = Product::operand(word_at(x[t / 4] + t % 4 * stride + 4 * part));
+          repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
+            acc[t][group] = Product::add(acc[t][group], w[group], v);
+          });
         });
       });
-      for (const std::uint8_t*& p : x) p += 4;
+      for (const std::uint8_t*& p : x) p += 4 * Panel::kParts;
     }
     repeat<Tokens>([&](auto t) __attribute__((always_inline)) {
       repeat<kGroups>([&](auto group) __attribute__((always_inline)) {
@@ -144,15 +160,18 @@ void product_tile_of(const MatmulTile& tile) {
     const NextPanel next(tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
                          kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), kRows * kWord * words,
                          asks);
-    if constexpr (Rows::kPacked && Product::kColumns == Product::kFields.values) {
-      PackedWords panel;
-      for (int group = 0; group < kGroups; ++group) panel.w[group] = rows[group].data + kVectorBytes * first;
-      multiply_panel<Product>(panel, tile, first, words, next);
-    } else {
-      WordPanel panel;
-      fill<Product>(panel, rows, first, words, tile.in);
-      multiply_panel<Product>(panel, tile, first, words, next);
+    constexpr int kParts = kPackedParts<Product>;
+    if constexpr (Rows::kPacked && (kParts == 1 || requires { Product::template part<0>(Bits{}); })) {
+      if (words % kParts == 0) {
+        PackedWords<kParts> panel;
+        for (int group = 0; group < kGroups; ++group) panel.w[group] = rows[group].data + kVectorBytes / kParts * first;
+        multiply_panel<Product>(panel, tile, first, words, next);
+        continue;
+      }
     }
+    WordPanel panel;
+    fill<Product>(panel, rows, first, words, tile.in);
+    multiply_panel<Product>(panel, tile, first, words, next);
   }
 }
 

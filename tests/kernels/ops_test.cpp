@@ -580,7 +580,12 @@ TEST(Dispatch, NamesAreListedBestFirstAndOthersRefused) {
   EXPECT_NE(unknown.error().message.find("portable"), std::string::npos);
   const auto best = select_kernels("auto");
   ASSERT_TRUE(best);
-  EXPECT_FALSE(best->report.empty());
+  ASSERT_FALSE(best->report.empty());
+  // Better ones that auto passes over are named with the reason, whether they could run or not.
+  for (std::size_t i = 1; names[i] != best->name; ++i) {
+    ASSERT_LT(i + 1, names.size());
+    EXPECT_NE(best->report.front().refused.find(names[i] + ": "), std::string::npos) << names[i];
+  }
   const auto portable = select_kernels("portable");
   ASSERT_TRUE(portable);
   EXPECT_EQ(portable->name, "portable");
