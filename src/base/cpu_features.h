@@ -1,6 +1,7 @@
 // What instruction sets this processor has and the operating system lets us use. Asked once by the kernel dispatcher.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace carat::base {
@@ -18,6 +19,9 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool slow_avx512_bf16 = false;  ///< its bf16 products take longer than multiply-adds of f32 (Intel's)
+  /// How many bytes before they are read a run of memory is best asked for; 0 where the processor sees by itself what
+  /// comes next and is only disturbed.
+  std::int64_t stream_ahead = 0;
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;

@@ -95,7 +95,8 @@ struct MatmulTile {
   const std::uint8_t* weights = nullptr;
   std::int64_t weight_row_bytes = 0;
   bool packed = false;
-  std::int64_t rows = 0;  ///< at most KernelTable::tile_rows
+  std::int64_t stream_ahead = 0;  ///< KernelTable::stream_ahead
+  std::int64_t rows = 0;          ///< at most KernelTable::tile_rows
   std::int64_t in = 0;
   const float* x = nullptr;                ///< [T][in], for kernels that take f32 activations
   QuantisedRows quantised;                 ///< for kernels that take 8-bit activations
@@ -146,6 +147,9 @@ struct KernelTable {
   /// Rows in a group of packed weights, a divisor of tile_rows; 0 for a table that reads none. Kernels that take 8-bit
   /// activations read the types that block_fields knows either way.
   std::int64_t packed_rows = 0;
+  /// How many bytes before they are read one token's packed weights are asked for; 0 for never. The processor's, not
+  /// the instruction set's: the dispatcher sets it.
+  std::int64_t stream_ahead = 0;
 
   void (*quantise_row)(const float* x, std::int64_t in, std::int64_t padded, std::int8_t* q, float* scale, float* sum,
                        float* half_sum, float* total, float* half_total) = nullptr;

@@ -53,6 +53,8 @@ template <typename Isa, typename Rows>
         if constexpr (!Rows::kPacked) {
           for (std::int64_t r = 0; r < kLanes; ++r)
             Isa::prefetch_far(rows.row[r] + kPanelRows * tile.weight_row_bytes + 4 * p);
+        } else if (tile.stream_ahead != 0) {
+          prefetch_lines<Isa, kStepPairs * kVectorBytes / 64>(rows.data + kVectorBytes * p + tile.stream_ahead);
         }
         Bits w[kStepPairs];
         read_pairs<Isa>(rows, p, tile.in, w);

@@ -42,8 +42,7 @@ std::string first_missing(std::initializer_list<std::pair<bool, const char*>> ne
   return {};
 }
 
-std::vector<Row> rows() {
-  const base::CpuFeatures cpu = base::detect_cpu_features();
+std::vector<Row> rows(const base::CpuFeatures& cpu) {
   std::vector<Row> out;
 #if defined(__x86_64__)
   const std::string no_avx512 = first_missing({{cpu.avx512f, "avx512f"},
@@ -71,12 +70,13 @@ std::vector<Row> rows() {
 
 std::vector<std::string> isa_names() {
   std::vector<std::string> out = {"auto"};
-  for (const Row& row : rows()) out.emplace_back(row.table->name);
+  for (const Row& row : rows(base::detect_cpu_features())) out.emplace_back(row.table->name);
   return out;
 }
 
 Result<Dispatch> select_kernels(std::string_view isa) {
-  const std::vector<Row> all = rows();
+  const base::CpuFeatures cpu = base::detect_cpu_features();
+  const std::vector<Row> all = rows(cpu);
   std::size_t first = 0;
   std::string skipped;
   if (isa == "auto") {
@@ -97,6 +97,7 @@ Result<Dispatch> select_kernels(std::string_view isa) {
     }
   }
   auto table = std::make_shared<KernelTable>(*all[first].table);
+  table->stream_ahead = cpu.stream_ahead;
   Dispatch out;
   out.name = table->name;
   // Quantised types without an integer kernel are decoded to f32 (ops.cpp); no lower table can serve them better.

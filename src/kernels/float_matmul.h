@@ -72,7 +72,8 @@ template <typename Isa, typename Element, typename Rows>
 }
 
 // Runs runs of 64 columns side by side, so that their chains hide each other's latency; added to `total` in order.
-// `x` holds as many columns, whatever `in` is; `next` is how many bytes on the mapped rows of the next tile lie.
+// `x` holds as many columns, whatever `in` is; `next` is how many bytes on the mapped rows of the next tile lie, or of
+// packed rows what is asked for, 0 for nothing.
 template <typename Isa, typename Element, int Runs, typename Rows>
 [[gnu::always_inline]] inline Floats add_runs(Floats total, const Rows& rows, std::int64_t column, std::int64_t in,
                                               std::int64_t next, const float* x) {
@@ -88,6 +89,10 @@ template <typename Isa, typename Element, int Runs, typename Rows>
     if constexpr (!Rows::kPacked) {
       for (int r = 0; r < kLanes; ++r)
         Isa::prefetch_far(rows.row[r] + next + (column + k * Runs) * 4 / Element::kFields.values);
+    } else if (next != 0) {
+      static_assert(Runs == 1);
+      constexpr std::int64_t kBytes = kVectorBytes / Element::kFields.values;  // of a column
+      prefetch_lines<Isa, static_cast<int>(kBytes * kStep / 64)>(rows.data + kBytes * (column + k) + next);
     }
   }
   for (const Floats& a : acc) total += a;
@@ -98,7 +103,7 @@ template <typename Isa, typename Element, typename Rows>
 [[gnu::noinline]] void one_token_float(const MatmulTile& tile) {
   // Memory likes packed weights best in the order of their bytes; mapped rows are streams of their own anyway.
   constexpr std::int64_t kRuns = Rows::kPacked ? 1 : 4, kTogether = kRuns * kRunWords;
-  const std::int64_t next = kPanelRows * tile.weight_row_bytes;
+  const std::int64_t next = Rows::kPacked ? tile.stream_ahead : kPanelRows * tile.weight_row_bytes;
   for (std::int64_t first = 0; first < tile.rows; first += kLanes) {
     const Rows rows(tile, first);
     Floats total{};

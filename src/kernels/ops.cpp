@@ -194,6 +194,7 @@ class Activated {
     MatmulTile tile;
     tile.weight_row_bytes = view.row_bytes();
     tile.packed = matrix.packed != nullptr;
+    tile.stream_ahead = table.stream_ahead;
     tile.weights =
         reinterpret_cast<const std::uint8_t*>(tile.packed ? matrix.packed : view.data) + row * tile.weight_row_bytes;
     tile.rows = std::min(table.tile_rows, view.shape[0] - row);

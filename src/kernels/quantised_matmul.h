@@ -102,9 +102,9 @@ template <typename Isa, int Lines>
 // From the weights' bytes to the product in registers. Mapped rows are worked through side by side, while the same
 // share of the next tile is asked for; their scales are read in a pass of their own, whose loads depend on nothing, so
 // that lines the prefetch did not bring (it is dropped where too many are under way) are fetched side by side. Packed
-// rows are one run of bytes, read in their order and asked for by nobody: the processor sees by itself what comes next,
-// and requests some KB ahead only got in its way (docs/benchmarks.md). Not inlined, here and below: in one large
-// function the registers would not do.
+// rows are one run of bytes, read in their order. Some processors see by themselves what comes next, and requests some
+// KB ahead only get in their way; others have to be asked (KernelTable::stream_ahead). Not inlined, here and below: in
+// one large function the registers would not do.
 template <typename Isa, typename Format, typename Rows>
 [[gnu::noinline]] void one_token(const MatmulTile& tile) {
   constexpr std::int64_t kAtATime = Rows::kPacked ? Format::kFields.values : kTokenColumns;
@@ -120,7 +120,11 @@ template <typename Isa, typename Format, typename Rows>
       Format::template scales<Isa>(rows, begin / Format::kUnit, units, scale, offset, kLanes);
       for (std::int64_t u = 0; u < units; ++u) {
         const std::int64_t at = begin + u * Format::kUnit, unit = at / Format::kUnit;
-        if constexpr (!Rows::kPacked) prefetch_lines<Isa, kUnitLines<Format>>(next + kUnitBytes<Format> * unit);
+        if constexpr (!Rows::kPacked) {
+          prefetch_lines<Isa, kUnitLines<Format>>(next + kUnitBytes<Format> * unit);
+        } else if (tile.stream_ahead != 0) {
+          prefetch_lines<Isa, kUnitLines<Format>>(rows.data + kUnitBytes<Format> * unit + tile.stream_ahead);
+        }
         Ints sums[kSubsPerUnit<Format>] = {};
         Format::template read<Isa>(
             rows, unit, [&](int sub, int step, Bits a, Bits b, Bits c, Bits d) __attribute__((always_inline)) {
