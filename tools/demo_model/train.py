@@ -2,6 +2,7 @@
 """Train one of the demo checkpoints with the reference implementation on examples made as they are needed.
 
 usage: train.py demo --steps 6000 --state FOLDER      goes on where the state in FOLDER ends
+       train.py demo --steps 9000 --state FOLDER --from models/demo --at-step 7000      goes on from an exported checkpoint
 """
 import argparse
 import json
@@ -14,6 +15,7 @@ import sys
 import time
 
 import numpy as np
+import safetensors.torch
 import torch
 import transformers
 from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
@@ -28,12 +30,10 @@ import speech
 # How many examples of a task one step sees: [those of one pass through the model], by checkpoint.
 MIX = {
     "demo": [{"shapes": 16, "words": 2, "numbers": 2, "both": 1}, {"speech": 3}, {"tools": 2}, {"sums": 1, "chat": 1}],
-    "demo-moe": [{"shapes": 15, "words": 4, "numbers": 5}, {"tools": 3}, {"sums": 3, "chat": 1}],
+    "demo-moe": [{"shapes": 24, "words": 3, "numbers": 4}, {"tools": 1, "sums": 1, "chat": 1}],
 }
 
 
-# The share of the steps whose pictures are small (patches.SMALL_BUDGET).
-SMALL_SHARE = 0.7
 # Pictures of each step that a reader (readers.py) is asked about besides.
 READ = {"shapes": 10, "words": 2, "numbers": 3}
 # While the language model knows nothing, what it would have the towers do undoes what they know: for this share of the
@@ -204,6 +204,9 @@ def main():
     options.add_argument("name", choices=list(MIX))
     options.add_argument("--steps", type=int, default=4500, help="length of the whole training")
     options.add_argument("--state", type=pathlib.Path, required=True, help="folder of the resumable state")
+    options.add_argument("--from", dest="exported", type=pathlib.Path, help="a model to go on from where there is no state")
+    options.add_argument("--at-step", type=int, default=0, help="the steps that model was trained for")
+    options.add_argument("--small", type=float, default=0.7, help="share of the steps whose pictures are small (patches.SMALL_BUDGET)")
     options.add_argument("--muon", type=float, default=1.5e-3, help="highest rate of Muon")
     options.add_argument("--peak", type=float, default=1e-3, help="highest rate of AdamW")
     options.add_argument("--stop-after", type=float, default=1e9, help="seconds after which this run saves and ends")
@@ -222,15 +225,21 @@ def main():
     language = [p for key, p in model.named_parameters() if not key.startswith(TOWERS)]
     seeing = of_towers + list(reader.parameters())
     path = args.state / f"{args.name}.pt"
-    step = 0
+    # Until this step the reader, which no checkpoint holds, learns to read the towers before it may change them.
+    step = stranger = 0
+    state = {}
     if path.exists():
         state = torch.load(path)
         model.load_state_dict(state["model"])
         reader.load_state_dict(state["reader"])
         for (stepper, _), kept in zip(steppers, state.get("optimizers", ())):  # absent: begins with fresh momentum
             stepper.load_state_dict(kept)
-        step = state["step"]
+        step, stranger = state["step"], state.get("stranger", 0)
         print(f"goes on at step {step}", flush=True)
+    elif args.exported:
+        unknown = model.load_state_dict(safetensors.torch.load_file(args.exported / "model.safetensors"), strict=False).unexpected_keys
+        assert not unknown, f"{args.exported} is not of this architecture: {unknown}"
+        step, stranger = args.at_step, args.at_step + 150
     else:
         seen, asked = towers(args.name, args.state)
         model.load_state_dict(seen, strict=False)
@@ -238,12 +247,12 @@ def main():
     encoder = Encoder(args.name)
     sounds = recordings(args.state, args.recordings) if args.name == "demo" else []
     average = {k: v.clone() for k, v in model.state_dict().items()}
-    for key, kept in (state.get("average", {}) if step > 0 else {}).items():
+    for key, kept in state.get("average", {}).items():
         average[key].copy_(kept)  # whatever precision it was kept in
 
     def save():
         torch.save({"model": model.state_dict(), "reader": reader.state_dict(), "optimizers": [s.state_dict() for s, _ in steppers], "step": step,
-                    "average": average}, path.with_suffix(".new"))
+                    "stranger": stranger, "average": average}, path.with_suffix(".new"))
         path.with_suffix(".new").rename(path)
 
     stop = []
@@ -261,7 +270,7 @@ def main():
             t = time.monotonic()
             tasks = [task for task, count in part.items() for _ in range(count)]
             examples = [conversations.make(task, rng, sounds) for task in tasks]
-            inputs, labels = encoder.batch(examples, small=step < SMALL_SHARE * args.steps)
+            inputs, labels = encoder.batch(examples, small=step < args.small * args.steps)
             spent[0] += time.monotonic() - t
             t = time.monotonic()
             loss = loss_of(model, inputs, labels, tasks, totals)
@@ -270,8 +279,10 @@ def main():
             spent[1] += time.monotonic() - t
         t = time.monotonic()
         for parameter in of_towers:
-            parameter.requires_grad_(True)
+            parameter.requires_grad_(step >= stranger)
         readers.see(model, reader, rng, 1.0, totals, READ).backward()
+        for parameter in of_towers:
+            parameter.requires_grad_(True)
         spent[1] += time.monotonic() - t
         # Each on its own: where the one's gradient is large, the other's would all but vanish, and AdamW would take the
         # next common one for a giant.
