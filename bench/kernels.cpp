@@ -116,8 +116,8 @@ class Matrices {
   struct Bits {
     std::uint64_t random, set;
   };
-  // Which bits of eight bytes are random. Numbers are 2^-7 to 2^-6: with tiny ones some processors take a hundred times
-  // as long for a product. Blocks: no exponent of a scale becomes large, so that the products stay finite.
+  // Which bits of eight bytes are random. Numbers are 2^-7 to 2^-6: with tiny ones some processors take twenty times
+  // as long for a matrix. Blocks: no exponent of a scale becomes large, so that the products stay finite.
   static Bits bits_of(tensor::DType type) {
     switch (type) {
       case tensor::DType::f32:
