@@ -2,6 +2,7 @@
 #include "kernels/packed_matrix.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <functional>
 
@@ -24,23 +25,31 @@ std::int64_t PackedMatrix::owned_bytes() const { return impl_->packed == nullptr
 namespace {
 
 // One group of rows: per block the halves of all rows, then word after word of all rows (in BlockFields::packed_place).
-// Rows beyond the last one stay zero.
+// Rows beyond the last one stay zero. Some cache lines of a row at a time: rows often lie a power of two apart, where a
+// first-level cache does not hold a line of each.
 void interleave(const tensor::TensorView& weight, const BlockFields& fields, std::int64_t group, std::int64_t rows,
                 std::byte* out) {
+  constexpr std::int64_t kRunBytes = 256;
   const std::int64_t row_bytes = weight.row_bytes(), first = group * rows;
-  const std::int64_t present = std::min(rows, weight.shape[0] - first), blocks = row_bytes / fields.bytes;
+  const std::int64_t present = std::min(rows, weight.shape[0] - first), blocks = row_bytes / fields.bytes,
+                     run = std::max<std::int64_t>(1, kRunBytes / fields.bytes);
+  std::array<std::int64_t, 4 * sizeof(BlockFields::fours)> place{};
+  for (std::int64_t w = 0; w < fields.words; ++w)
+    place[static_cast<std::size_t>(w)] = (fields.halves + 2 * fields.packed_place(w)) * rows * 2;
   const std::byte* from = weight.data + first * row_bytes;
   out += first * row_bytes;
-  for (std::int64_t b = 0; b < blocks; ++b) {
+  for (std::int64_t begin = 0; begin < blocks; begin += run) {
+    const std::int64_t end = std::min(blocks, begin + run);
     for (std::int64_t r = 0; r < present; ++r) {
-      const std::byte* block = from + r * row_bytes + b * fields.bytes;
-      for (std::int64_t h = 0; h < fields.halves; ++h)
-        std::memcpy(out + (h * rows + r) * 2, block + fields.halves_at + 2 * h, 2);
-      std::byte* words = out + fields.halves * rows * 2 + r * 4;
-      for (std::int64_t w = 0; w < fields.words; ++w)
-        std::memcpy(words + fields.packed_place(w) * rows * 4, block + fields.words_at + 4 * w, 4);
+      const std::byte* block = from + r * row_bytes + begin * fields.bytes;
+      std::byte* to = out + begin * rows * fields.bytes;
+      for (std::int64_t b = begin; b < end; ++b, block += fields.bytes, to += rows * fields.bytes) {
+        for (std::int64_t h = 0; h < fields.halves; ++h)
+          std::memcpy(to + (h * rows + r) * 2, block + fields.halves_at + 2 * h, 2);
+        for (std::int64_t w = 0; w < fields.words; ++w)
+          std::memcpy(to + place[static_cast<std::size_t>(w)] + r * 4, block + fields.words_at + 4 * w, 4);
+      }
     }
-    out += rows * fields.bytes;
   }
 }
 
