@@ -259,6 +259,11 @@ void add_all(Machine& machine) {
     add_matmul(machine, type, 3072, 768, {2520});
     add_matmul(machine, type, 768, 3072, {2520});
   }
+  // Their audio tower, 10 s and 30 s.
+  for (const std::int64_t tokens : {250, 750}) {
+    add_matmul(machine, DType::bf16, 4096, 1024, {tokens});
+    add_matmul(machine, DType::bf16, 1024, 4096, {tokens});
+  }
   for (const DType type : {DType::f32, DType::bf16}) add_attention(machine, type, 12, 12, 64, 2560, 2560, false);
   for (const DType type : {DType::f16, DType::q8_0, DType::f32}) {
     add_attention(machine, type, 8, 1, 256, 512, 1);

@@ -135,6 +135,16 @@ struct AttentionTile {
   float* scratch = nullptr;  ///< [tokens * heads * head_dim], the kernel's own
 };
 
+/// Attention of positions to themselves and to the `seen` - 1 before them, with a key for every distance:
+/// score[d] = cap * tanh((q k[t - d] + q R[d]) / cap).
+struct LocalAttention {
+  float* q = nullptr;  ///< [T, heads, head_dim] queries, scaled already; what they attend to takes their place
+  const float *k = nullptr, *v = nullptr;  ///< [T, heads, head_dim]
+  const float* relative = nullptr;         ///< R [seen, heads, head_dim]
+  std::int64_t heads = 0, head_dim = 0, seen = 0;
+  float cap = 1;
+};
+
 /// One ISA's functions. A matmul that is nullptr has its weights decoded to f32; busy_int8, busy_bf16 and, where
 /// nothing takes bf16, round_row may be; every other must be there.
 struct KernelTable {
@@ -162,7 +172,11 @@ struct KernelTable {
   void (*gelu_tanh_mul)(const float* gate, const float* up, std::int64_t count, float* out) = nullptr;
   void (*sigmoid_mul)(const float* x, const float* gate, std::int64_t count, float* out) = nullptr;
   void (*softcap)(float* x, std::int64_t count, float cap) = nullptr;
+  /// NaN stays NaN.
+  void (*clamp)(const float* x, std::int64_t count, float low, float high, float* out) = nullptr;
   bool (*all_finite)(const float* x, std::int64_t count) = nullptr;
+  /// Position t of local_attention; `scores` takes as many floats as it sees positions.
+  void (*local_attention)(const LocalAttention&, std::int64_t t, float* scores) = nullptr;
   /// By cache type: 0 f32, 1 f16, 2 bf16, 3 q8_0. The store functions put position `at` < kKeyBlock into its block.
   void (*attention[kCacheTypes])(const AttentionTile&) = {};
   void (*store_key[kCacheTypes])(const float* x, std::int64_t head_dim, std::uint8_t* block, std::int64_t at) = {};

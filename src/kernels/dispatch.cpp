@@ -74,8 +74,7 @@ std::vector<std::string> isa_names() {
   return out;
 }
 
-Result<Dispatch> select_kernels(std::string_view isa) {
-  const base::CpuFeatures cpu = base::detect_cpu_features();
+Result<Dispatch> select_kernels(std::string_view isa, const base::CpuFeatures& cpu) {
   const std::vector<Row> all = rows(cpu);
   std::size_t first = 0;
   std::string skipped;
@@ -107,7 +106,8 @@ Result<Dispatch> select_kernels(std::string_view isa) {
     out.report.push_back({concat("matmul ", type.name),
                           served ? std::string(table->name) : concat(table->name, " (decoded to f32)"), skipped});
   }
-  for (const char* operation : {"attention", "rms_norm", "rope", "gelu_tanh_mul", "sigmoid_mul", "softcap"}) {
+  for (const char* operation :
+       {"attention", "local_attention", "rms_norm", "rope", "gelu_tanh_mul", "sigmoid_mul", "softcap", "clamp"}) {
     out.report.push_back({operation, table->name, skipped});
   }
   out.table = std::move(table);

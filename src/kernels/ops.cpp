@@ -145,13 +145,6 @@ std::size_t cache_type_index(tensor::DType dtype) {
   }
 }
 
-void clamp_values(const float* x, std::int64_t count, const Bounds& bounds, float* out) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float above = x[i] < bounds.low ? bounds.low : x[i];
-    out[i] = above > bounds.high ? bounds.high : above;
-  }
-}
-
 // Tokens whose activations stay in the second cache level while tile after tile of weights is multiplied with them;
 // fewer would have the weights unpacked too often. Multiples of what kernels take at a time, of equal size.
 std::int64_t tokens_at_a_time(std::int64_t tokens, std::int64_t in, std::int64_t bytes_each) {
@@ -211,8 +204,10 @@ class Activated {
     else
       decoded_tile(context_, view, row, tile, thread);
     if (target.bounds == Bounds{}) return;
-    for (std::int64_t t = 0; t < tile.tokens; ++t)
-      clamp_values(out + t * out_stride, tile.rows, target.bounds, out + t * out_stride);
+    for (std::int64_t t = 0; t < tile.tokens; ++t) {
+      float* values = out + t * out_stride;
+      table.clamp(values, tile.rows, target.bounds.low, target.bounds.high, values);
+    }
   }
 
   /// Calls body(begin, end, first, thread) for runs of `tiles` tiles of rows and block after block of tokens, on all
@@ -337,8 +332,9 @@ void sigmoid_mul(const Context& context, const float* x, const float* gate, std:
   });
 }
 void clamp(const Context& context, const float* x, std::int64_t count, const Bounds& bounds, float* out) {
-  each_run(context, count,
-           [&](std::int64_t begin, std::int64_t n) { clamp_values(x + begin, n, bounds, out + begin); });
+  each_run(context, count, [&](std::int64_t begin, std::int64_t n) {
+    context.table().clamp(x + begin, n, bounds.low, bounds.high, out + begin);
+  });
 }
 void layer_norm(const Context& context, const float* x, std::int64_t rows, std::int64_t width, const float* weight,
                 const float* bias, float eps, float* y) {
@@ -447,6 +443,16 @@ void attention(const Context& context, const float* q, std::int64_t tokens, std:
   for (std::int64_t t = 0; t < tokens; ++t) keys += key_end[t] - key_begin[t];
   if (keys * num_heads * dim < kSerialElements) return body(0, units(), 0);
   context.pool().parallel_for(units(), 1, std::ref(body));
+}
+
+void local_attention(const Context& context, float* q, const float* k, const float* v, const float* relative,
+                     std::int64_t tokens, std::int64_t num_heads, std::int64_t head_dim, std::int64_t seen, float cap) {
+  const LocalAttention attention{q, k, v, relative, num_heads, head_dim, seen, cap};
+  context.pool().parallel_for(tokens, 16, [&](std::int64_t begin, std::int64_t end, int thread) {
+    std::vector<float>& scores = context.scratch().per_thread[static_cast<std::size_t>(thread)];
+    grow(scores, seen);
+    for (std::int64_t t = begin; t < end; ++t) context.table().local_attention(attention, t, scores.data());
+  });
 }
 
 std::int64_t first_non_finite_row(const Context& context, const float* x, std::int64_t rows, std::int64_t width) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_features.h"
 #include "carat/result.h"
 #include "tensor/tensor_view.h"
 
@@ -41,8 +42,8 @@ struct Dispatch {
 };
 
 /// Chooses kernels: `isa` is "auto", the best row that this CPU runs and runs fast, or the name of a row; one it cannot
-/// run is an error that says what is missing.
-Result<Dispatch> select_kernels(std::string_view isa);
+/// run is an error that says what is missing. What a CPU likes is set in the table that is returned.
+Result<Dispatch> select_kernels(std::string_view isa, const base::CpuFeatures& cpu = base::detect_cpu_features());
 /// Names select_kernels accepts, best first, with "auto" first of all.
 std::vector<std::string> isa_names();
 
@@ -185,6 +186,13 @@ void kv_store(const Context& context, const KvView& cache, const float* k, const
 /// K).
 void attention(const Context& context, const float* q, std::int64_t tokens, std::int64_t num_heads, const KvView& cache,
                const std::int64_t* key_begin, const std::int64_t* key_end, float scale, float* out);
+
+/// Attention of T positions to themselves and to the `seen` - 1 before them, with a key for every distance:
+///   score[d] = cap * tanh((q[t] k[t - d] + q[t] relative[d]) / cap)
+/// q, k and v are [T, H, C], relative [seen, H, C]; what they attend to takes the queries' place. Another tanh than the
+/// standard library's: a score is right to 1e-7 of `cap`.
+void local_attention(const Context& context, float* q, const float* k, const float* v, const float* relative,
+                     std::int64_t tokens, std::int64_t num_heads, std::int64_t head_dim, std::int64_t seen, float cap);
 
 /// Index of the first row of x [rows, width] that holds a NaN or infinity, or -1.
 std::int64_t first_non_finite_row(const Context& context, const float* x, std::int64_t rows, std::int64_t width);

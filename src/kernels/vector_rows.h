@@ -335,6 +335,19 @@ void softcap_row(float* x, std::int64_t count, float cap) {
   }
 }
 
+void clamp_row(const float* x, std::int64_t count, float low, float high, float* out) {
+  const Floats lowest = splat(low), highest = splat(high);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Floats v = load<Floats>(x + i), above = v < lowest ? lowest : v;
+    store(out + i, above > highest ? highest : above);
+  }
+  for (; i < count; ++i) {
+    const float above = x[i] < low ? low : x[i];
+    out[i] = above > high ? high : above;
+  }
+}
+
 bool all_finite_row(const float* x, std::int64_t count) {
   Bits bad{};
   std::int64_t i = 0;
@@ -394,6 +407,42 @@ void quantise_row_8bit(const float* x, std::int64_t in, std::int64_t padded, std
   }
 }
 
+void local_attention_row(const LocalAttention& a, std::int64_t t, float* scores) {
+  const std::int64_t width = a.heads * a.head_dim, seen = t + 1 < a.seen ? t + 1 : a.seen;
+  for (std::int64_t h = 0; h < a.heads; ++h) {
+    const std::int64_t at = t * width + h * a.head_dim;
+    for (std::int64_t d = 0; d < seen; ++d) {
+      const float *key = a.k + at - d * width, *distance = a.relative + d * width + h * a.head_dim;
+      Floats content{}, place{};
+      for (std::int64_t i = 0; i < a.head_dim; i += kLanes) {
+        const std::int64_t n = a.head_dim - i;
+        const Floats q = load_rows(a.q + at + i, n);
+        content += q * load_rows(key + i, n);
+        place += q * load_rows(distance + i, n);
+      }
+      scores[d] = sum_lanes(content + place);
+    }
+    softcap_row(scores, seen, a.cap);
+    float largest = scores[0];
+    for (std::int64_t d = 1; d < seen; ++d) largest = scores[d] > largest ? scores[d] : largest;
+    Floats totals{};
+    for (std::int64_t d = 0; d < seen; d += kLanes) {
+      float part[kLanes];
+      for (std::int64_t i = 0; i < kLanes; ++i) part[i] = d + i < seen ? scores[d + i] - largest : -1000.0F;
+      const Floats e = exp_below(load<Floats>(part));
+      totals += e;
+      store_rows(scores + d, e, seen - d);
+    }
+    const float share = 1.0F / sum_lanes(totals);
+    for (std::int64_t i = 0; i < a.head_dim; i += kLanes) {
+      const std::int64_t n = a.head_dim - i;
+      Floats sum{};
+      for (std::int64_t d = 0; d < seen; ++d) sum += load_rows(a.v + at - d * width + i, n) * scores[d];
+      store_rows(a.q + at + i, sum * share, n);
+    }
+  }
+}
+
 std::int64_t busy_float_rows(std::int64_t rounds, float* sink) {
   constexpr int kChains = 10;
   Floats sum[kChains];
@@ -421,7 +470,9 @@ constexpr KernelTable vector_rows_table(const char* name) {
   table.gelu_tanh_mul = gelu_tanh_mul_row;
   table.sigmoid_mul = sigmoid_mul_row;
   table.softcap = softcap_row;
+  table.clamp = clamp_row;
   table.all_finite = all_finite_row;
+  table.local_attention = local_attention_row;
   return table;
 }
 

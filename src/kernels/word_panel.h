@@ -23,8 +23,9 @@ namespace carat::kernels {
 namespace {
 
 constexpr std::int64_t kRunWords = 64;
-/// A panel and the rows of activations of a pass over it share the second cache level (measured, docs/benchmarks.md).
-constexpr std::int64_t kPanelWords = 24576 / kPanelRows;
+/// A panel and the rows of activations of a pass over it share the second cache level (measured, docs/benchmarks.md),
+/// as do packed rows that are read like one.
+constexpr std::int64_t kPanelWords = 24576 / kPanelRows, kPackedPanelBytes = 128 << 10;
 struct alignas(64) WordPanel {
   static constexpr int kParts = 1;  ///< words that are read at a time
   std::uint32_t w[kPanelWords][kPanelRows];
@@ -150,19 +151,26 @@ void product_tile_of(const MatmulTile& tile) {
   Rows rows[kGroups];
   for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
   const std::int64_t all = (tile.in + Product::kColumns - 1) / Product::kColumns;
-  for (std::int64_t first = 0; first < all; first += kPanelWords) {
-    const std::int64_t words = all - first < kPanelWords ? all - first : kPanelWords;
-    constexpr int kTokens = Product::kTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1;
-    // Bytes of a row's word as it lies in memory.
-    constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kFields.values;
+  // Bytes of a row's word as it lies in memory.
+  constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kFields.values;
+  constexpr int kTokens = Product::kTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1,
+                kParts = kPackedParts<Product>;
+  constexpr bool kReadable = Rows::kPacked && (kParts == 1 || requires { Product::template part<0>(Bits{}); });
+  const bool as_packed = kReadable && all % kParts == 0;
+  // Whole runs, and equally many of them in all passes.
+  static_assert(kPanelWords % kRunWords == 0 && kPackedPanelBytes % (kPanelRows * kWord * kRunWords) == 0);
+  const std::int64_t most = as_packed ? kPackedPanelBytes / (kPanelRows * kWord) : kPanelWords;
+  const std::int64_t passes = (all + most - 1) / most,
+                     each = (all + passes * kRunWords - 1) / (passes * kRunWords) * kRunWords;
+  for (std::int64_t first = 0; first < all; first += each) {
+    const std::int64_t words = all - first < each ? all - first : each;
     const bool last = first + words >= all;
     const std::int64_t asks = (words + kRunWords - 1) / kRunWords * ((tile.tokens + kTokens - 1) / kTokens);
     const NextPanel next(tile.weights + (last ? kPanelRows * tile.weight_row_bytes : kRows * kWord * (first + words)),
                          kRows * tile.weight_row_bytes, static_cast<int>(kPanelRows / kRows), kRows * kWord * words,
                          asks);
-    constexpr int kParts = kPackedParts<Product>;
-    if constexpr (Rows::kPacked && (kParts == 1 || requires { Product::template part<0>(Bits{}); })) {
-      if (words % kParts == 0) {
+    if constexpr (kReadable) {
+      if (as_packed) {
         PackedWords<kParts> panel;
         for (int group = 0; group < kGroups; ++group) panel.w[group] = rows[group].data + kVectorBytes / kParts * first;
         multiply_panel<Product>(panel, tile, first, words, next);

@@ -15,7 +15,7 @@ namespace {
 
 constexpr EncoderName kLayers{"audio_tower.layers.", "a.blk."};
 
-void resize(std::vector<float>& buffer, std::int64_t count) { buffer.resize(static_cast<std::size_t>(count)); }
+void resize(base::RawVector<float>& buffer, std::int64_t count) { buffer.resize(static_cast<std::size_t>(count)); }
 std::int64_t halved(std::int64_t count) { return (count + 1) / 2; }
 
 }  // namespace
@@ -50,11 +50,12 @@ AudioTower AudioTower::load(EncoderLoader& loader, const AudioTowerConfig& confi
           {concat("audio_tower.subsample_conv_projection.layer", i, huggingface), concat("a.conv1d.", i, gguf)});
     };
     const std::string name = at(".conv.weight", ".weight");
-    out.conv_values_[i] = loader.values(name, tensor::Shape{made, channels, 3, 3});
+    Convolution& w = out.conv_[i];
+    w.values = loader.values(name, tensor::Shape{made, channels, 3, 3});
     const tensor::TensorView view{tensor::DType::f32, tensor::Shape{made, channels * 9},
-                                  reinterpret_cast<const std::byte*>(out.conv_values_[i].data())};
-    if (!loader.error()) out.conv_[i] = loader.packed(view, name);
-    out.conv_norm_[i] = loader.vector(at(".norm.weight", ".norm.weight"), made);
+                                  reinterpret_cast<const std::byte*>(w.values.data())};
+    if (!loader.error()) w.kernel = loader.packed(view, name);
+    w.norm = loader.vector(at(".norm.weight", ".norm.weight"), made);
     channels = made;
   }
   out.input_proj_ = loader.matrix(loader.name({"audio_tower.subsample_conv_projection.input_proj_linear.weight",
@@ -114,82 +115,85 @@ AudioTower AudioTower::load(EncoderLoader& loader, const AudioTowerConfig& confi
 // Intermediates of one sound; T frames of 40 ms.
 struct AudioTower::Scratch {
   std::int64_t rows = 0;
-  std::vector<float> x, h, branch;       ///< [T, hidden]
-  std::vector<float> q, k, v, attended;  ///< [T, hidden]
-  std::vector<float> wide;               ///< [T, 4 hidden]
-  std::vector<float> gated;              ///< [T, hidden]
-  std::vector<float> clamped;
-  std::vector<float> distances;  ///< [attention_context_left, hidden] the sinusoids of distance 0, 1, …
-  std::vector<float> relative;   ///< [attention_context_left, hidden]
+  base::RawVector<float> x;     ///< [T, hidden] residual stream
+  base::RawVector<float> h;     ///< [T, hidden] normed input of a branch, then its output
+  base::RawVector<float> q;     ///< [T, hidden] queries, then what they attended to; gated inputs of the convolution
+  base::RawVector<float> k, v;  ///< [T, hidden]
+  base::RawVector<float> wide;  ///< [T, 4 hidden]
+  base::RawVector<float> clamped;
+  std::vector<float> distances;     ///< [attention_context_left, hidden] the sinusoids of distance 0, 1, …
+  base::RawVector<float> relative;  ///< [attention_context_left, hidden]
 };
 
-// Two 3x3 convolutions of stride 2 over time and frequency with LayerNorm over channels and ReLU, then a linear layer
-// over frequency-major, channel-minor rows (reference: Gemma4AudioSubSampleConvProjection). Each convolution is a
-// product of gathered neighbourhoods [time, frequency, channel * 9].
-std::vector<float> AudioTower::subsample(const kernels::Context& context, std::span<const float> mel,
-                                         std::int64_t frames) const {
-  std::vector<float> in(mel.begin(), mel.end()), out, gathered;
-  std::int64_t times = frames, bins = config_.mel_bins, channels = 1;
-  for (int layer = 0; layer < 2; ++layer) {
-    const std::int64_t next_times = halved(times), next_bins = halved(bins), made = config_.conv_channels[layer],
-                       width = channels * 9;
-    resize(out, next_times * next_bins * made);
-    // As many steps of time at once as keep what is gathered in the cache.
-    const std::int64_t step = std::max<std::int64_t>(1, (std::int64_t{1} << 17) / (next_bins * width));
-    for (std::int64_t first = 0; first < next_times; first += step) {
-      const std::int64_t count = std::min(step, next_times - first);
-      gathered.assign(static_cast<std::size_t>(count * next_bins * width), 0.0F);
-      for (std::int64_t t = 0; t < count; ++t) {
-        for (std::int64_t b = 0; b < next_bins; ++b) {
-          float* to = gathered.data() + (t * next_bins + b) * width;
-          for (std::int64_t dt = 0; dt < 3; ++dt) {
-            const std::int64_t time = 2 * (first + t) + dt - 1;
-            if (time < 0 || time >= times) continue;
-            for (std::int64_t db = 0; db < 3; ++db) {
-              const std::int64_t bin = 2 * b + db - 1;
-              if (bin < 0 || bin >= bins) continue;
-              const float* from = in.data() + (time * bins + bin) * channels;
-              for (std::int64_t c = 0; c < channels; ++c) to[c * 9 + dt * 3 + db] = from[c];
-            }
+// Steps [first, first + count) of a 3x3 convolution of stride 2 over time and frequency, with LayerNorm over channels
+// and ReLU: a product of gathered neighbourhoods [time, frequency, channel * 9]. `in` begins with its step in_first.
+void AudioTower::convolve(const kernels::Context& context, const Convolution& w, const Grid& in, std::int64_t in_first,
+                          std::int64_t first, std::int64_t count, float* out, base::RawVector<float>& gathered) const {
+  const std::int64_t width = in.channels * 9, bins = halved(in.bins), made = w.kernel.out_features();
+  resize(gathered, count * bins * width);
+  context.pool().parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      for (std::int64_t b = 0; b < bins; ++b) {
+        float* to = gathered.data() + (t * bins + b) * width;
+        for (std::int64_t place = 0; place < 9; ++place) {
+          const std::int64_t time = 2 * (first + t) + place / 3 - 1, bin = 2 * b + place % 3 - 1;
+          if (time < 0 || time >= in.times || bin < 0 || bin >= in.bins) {
+            for (std::int64_t c = 0; c < in.channels; ++c) to[c * 9 + place] = 0;
+            continue;
           }
+          const float* from = in.values + ((time - in_first) * in.bins + bin) * in.channels;
+          for (std::int64_t c = 0; c < in.channels; ++c) to[c * 9 + place] = from[c];
         }
       }
-      const kernels::MatmulTarget target{&conv_[layer], out.data() + first * next_bins * made, 0};
-      kernels::matmul(context, gathered.data(), count * next_bins, {&target, 1});
     }
-    kernels::layer_norm(context, out.data(), next_times * next_bins, made, conv_norm_[layer].data(), nullptr, eps_,
-                        out.data());
-    kernels::clamp(context, out.data(), next_times * next_bins * made, {.low = 0.0F}, out.data());
-    in.swap(out);
-    times = next_times;
-    bins = next_bins;
-    channels = made;
+  });
+  const kernels::MatmulTarget target{&w.kernel, out, 0};
+  kernels::matmul(context, gathered.data(), count * bins, {&target, 1});
+  kernels::layer_norm(context, out, count * bins, made, w.norm.data(), nullptr, eps_, out);
+  kernels::clamp(context, out, count * bins * made, {.low = 0.0F}, out);
+}
+
+// Two convolutions, then a linear layer over frequency-major, channel-minor rows (reference:
+// Gemma4AudioSubSampleConvProjection). Some frames at a time: what lies between the convolutions is many times the size
+// of what they make of it.
+void AudioTower::subsample(const kernels::Context& context, std::span<const float> mel, Scratch& s) const {
+  constexpr std::int64_t kFrames = 8;
+  const Grid mels{mel.data(), static_cast<std::int64_t>(mel.size()) / config_.mel_bins, config_.mel_bins, 1};
+  const std::int64_t channels = config_.conv_channels[0], width = halved(halved(mels.bins)) * config_.conv_channels[1];
+  base::RawVector<float> between, out, gathered;
+  Grid halves{nullptr, halved(mels.times), halved(mels.bins), channels};
+  s.rows = halved(halves.times);
+  resize(between, (2 * kFrames + 1) * halves.bins * channels);
+  resize(out, s.rows * width);
+  halves.values = between.data();
+  for (std::int64_t first = 0; first < s.rows; first += kFrames) {
+    const std::int64_t count = std::min(kFrames, s.rows - first), begin = std::max<std::int64_t>(2 * first - 1, 0),
+                       end = std::min(2 * (first + count), halves.times);
+    convolve(context, conv_[0], mels, 0, begin, end - begin, between.data(), gathered);
+    convolve(context, conv_[1], halves, begin, first, count, out.data() + first * width, gathered);
   }
-  resize(out, times * config_.hidden_size);
-  const kernels::MatmulTarget target{&input_proj_, out.data(), 0};
-  kernels::matmul(context, in.data(), times, {&target, 1});
-  return out;
+  resize(s.x, s.rows * config_.hidden_size);
+  const kernels::MatmulTarget target{&input_proj_, s.x.data(), 0};
+  kernels::matmul(context, out.data(), s.rows, {&target, 1});
 }
 
 // x += residual_weight * norm(W2 silu(W1 norm(x)))
 void AudioTower::feed_forward(const kernels::Context& context, const FeedForward& w, Scratch& s) const {
   const std::int64_t hidden = config_.hidden_size;
-  resize(s.wide, s.rows * 4 * hidden);
   kernels::rms_norm(context, s.x.data(), s.rows, hidden, w.pre_layer_norm.data(), eps_, s.h.data());
   const ClippedTarget up{&w.ffw_layer_1, s.wide.data()};
   clipped_matmul(context, s.h.data(), s.rows, {&up, 1}, s.clamped);
   kernels::sigmoid_mul(context, s.wide.data(), s.wide.data(), s.rows * 4 * hidden, s.wide.data());
-  const ClippedTarget down{&w.ffw_layer_2, s.branch.data()};
+  const ClippedTarget down{&w.ffw_layer_2, s.h.data()};
   clipped_matmul(context, s.wide.data(), s.rows, {&down, 1}, s.clamped);
-  kernels::rms_norm(context, s.branch.data(), s.rows, hidden, w.post_layer_norm.data(), eps_, s.branch.data());
-  kernels::add_scaled(context, s.x.data(), s.branch.data(), s.rows * hidden, config_.residual_weight);
+  kernels::rms_norm(context, s.h.data(), s.rows, hidden, w.post_layer_norm.data(), eps_, s.h.data());
+  kernels::add_scaled(context, s.x.data(), s.h.data(), s.rows * hidden, config_.residual_weight);
 }
 
 // Each frame sees itself and the attention_context_left - 2 before it. score = cap * tanh((q k + q R[distance]) / cap)
 // (reference: Gemma4AudioAttention, whose chunks and shifts compute the same band).
 void AudioTower::attention(const kernels::Context& context, const Layer& w, Scratch& s) const {
-  const std::int64_t hidden = config_.hidden_size, heads = config_.num_attention_heads, dim = hidden / heads,
-                     seen = config_.attention_context_left - 1;
+  const std::int64_t hidden = config_.hidden_size, heads = config_.num_attention_heads, dim = hidden / heads;
   kernels::rms_norm(context, s.x.data(), s.rows, hidden, w.norm_pre_attn.data(), eps_, s.h.data());
   const ClippedTarget in[] = {{&w.q_proj, s.q.data()}, {&w.k_proj, s.k.data()}, {&w.v_proj, s.v.data()}};
   clipped_matmul(context, s.h.data(), s.rows, in, s.clamped);
@@ -197,70 +201,27 @@ void AudioTower::attention(const kernels::Context& context, const Layer& w, Scra
   kernels::matmul(context, s.distances.data(), config_.attention_context_left, {&relative, 1});
   const auto key_scale = static_cast<float>(std::log(1.0 + std::exp(1.0)) / std::log(2.0));
   kernels::scale(context, s.k.data(), s.rows * hidden, key_scale);
-  const float cap = config_.attention_logit_cap;
-  context.pool().parallel_for(s.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<float> scores(static_cast<std::size_t>(seen)), query(static_cast<std::size_t>(dim));
-    for (std::int64_t t = begin; t < end; ++t) {
-      const std::int64_t keys = std::min(t + 1, seen);
-      for (std::int64_t h = 0; h < heads; ++h) {
-        const std::int64_t at = t * hidden + h * dim;
-        for (std::int64_t i = 0; i < dim; ++i) {
-          query[static_cast<std::size_t>(i)] =
-              s.q[static_cast<std::size_t>(at + i)] * w.query_scale[static_cast<std::size_t>(i)];
-        }
-        float largest = -INFINITY;
-        for (std::int64_t d = 0; d < keys; ++d) {
-          const float* key = s.k.data() + at - d * hidden;
-          const float* distance = s.relative.data() + d * hidden + h * dim;
-          float content[4] = {}, place[4] = {};
-          std::int64_t i = 0;
-          for (; i + 4 <= dim; i += 4) {
-            for (std::int64_t lane = 0; lane < 4; ++lane) {
-              content[lane] += query[static_cast<std::size_t>(i + lane)] * key[i + lane];
-              place[lane] += query[static_cast<std::size_t>(i + lane)] * distance[i + lane];
-            }
-          }
-          for (; i < dim; ++i) {
-            content[0] += query[static_cast<std::size_t>(i)] * key[i];
-            place[0] += query[static_cast<std::size_t>(i)] * distance[i];
-          }
-          const float sum =
-              (content[0] + content[1]) + (content[2] + content[3]) + ((place[0] + place[1]) + (place[2] + place[3]));
-          const float score = std::tanh(sum / cap) * cap;
-          scores[static_cast<std::size_t>(d)] = score;
-          largest = std::max(largest, score);
-        }
-        float total = 0;
-        for (std::int64_t d = 0; d < keys; ++d) {
-          float& score = scores[static_cast<std::size_t>(d)];
-          score = std::exp(score - largest);
-          total += score;
-        }
-        float* out = s.attended.data() + at;
-        std::fill(out, out + dim, 0.0F);
-        for (std::int64_t d = 0; d < keys; ++d) {
-          const float share = scores[static_cast<std::size_t>(d)] / total;
-          const float* value = s.v.data() + at - d * hidden;
-          for (std::int64_t i = 0; i < dim; ++i) out[i] += share * value[i];
-        }
-      }
+  context.pool().parallel_for(s.rows * heads, 64, [&](std::int64_t begin, std::int64_t end, int) {
+    for (float* q = s.q.data() + begin * dim; q < s.q.data() + end * dim; q += dim) {
+      for (std::int64_t i = 0; i < dim; ++i) q[i] *= w.query_scale[static_cast<std::size_t>(i)];
     }
   });
-  const ClippedTarget out{&w.post, s.branch.data()};
-  clipped_matmul(context, s.attended.data(), s.rows, {&out, 1}, s.clamped);
-  kernels::add_rms_norm(context, s.x.data(), s.branch.data(), s.rows, hidden, w.norm_post_attn.data(), eps_);
+  kernels::local_attention(context, s.q.data(), s.k.data(), s.v.data(), s.relative.data(), s.rows, heads, dim,
+                           config_.attention_context_left - 1, config_.attention_logit_cap);
+  const ClippedTarget out{&w.post, s.h.data()};
+  clipped_matmul(context, s.q.data(), s.rows, {&out, 1}, s.clamped);
+  kernels::add_rms_norm(context, s.x.data(), s.h.data(), s.rows, hidden, w.norm_post_attn.data(), eps_);
 }
 
 // x += W_end silu(norm(depthwise(glu(W_start norm(x))))), the convolution causal (reference: Gemma4AudioLightConv1d).
 void AudioTower::light_conv(const kernels::Context& context, const Layer& w, Scratch& s) const {
   const std::int64_t hidden = config_.hidden_size, taps = config_.conv_kernel_size;
-  resize(s.wide, s.rows * 2 * hidden);
   kernels::rms_norm(context, s.x.data(), s.rows, hidden, w.conv_pre_norm.data(), eps_, s.h.data());
   const ClippedTarget start{&w.linear_start, s.wide.data()};
   clipped_matmul(context, s.h.data(), s.rows, {&start, 1}, s.clamped);
   for (std::int64_t t = 0; t < s.rows; ++t) {
     const float* row = s.wide.data() + t * 2 * hidden;
-    kernels::sigmoid_mul(context, row, row + hidden, hidden, s.gated.data() + t * hidden);
+    kernels::sigmoid_mul(context, row, row + hidden, hidden, s.q.data() + t * hidden);
   }
   context.pool().parallel_for(s.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t t = begin; t < end; ++t) {
@@ -269,16 +230,16 @@ void AudioTower::light_conv(const kernels::Context& context, const Layer& w, Scr
       for (std::int64_t k = 0; k < taps; ++k) {
         const std::int64_t from = t + k - (taps - 1);
         if (from < 0) continue;
-        const float *row = s.gated.data() + from * hidden, *weight = w.depthwise.data() + k * hidden;
+        const float *row = s.q.data() + from * hidden, *weight = w.depthwise.data() + k * hidden;
         for (std::int64_t i = 0; i < hidden; ++i) out[i] += row[i] * weight[i];
       }
     }
   });
   kernels::rms_norm(context, s.h.data(), s.rows, hidden, w.conv_norm.data(), eps_, s.h.data());
   kernels::sigmoid_mul(context, s.h.data(), s.h.data(), s.rows * hidden, s.h.data());
-  const ClippedTarget end{&w.linear_end, s.branch.data()};
+  const ClippedTarget end{&w.linear_end, s.q.data()};
   clipped_matmul(context, s.h.data(), s.rows, {&end, 1}, s.clamped);
-  kernels::add(context, s.x.data(), s.branch.data(), s.rows * hidden);
+  kernels::add(context, s.x.data(), s.q.data(), s.rows * hidden);
 }
 
 Result<std::vector<float>> AudioTower::encode(const kernels::Context& context, std::span<const float> mel,
@@ -289,9 +250,9 @@ Result<std::vector<float>> AudioTower::encode(const kernels::Context& context, s
                                                     config_.mel_bins, ", at least one"));
   }
   Scratch s;
-  s.x = subsample(context, mel, frames);
-  s.rows = static_cast<std::int64_t>(s.x.size()) / hidden;
-  for (auto* buffer : {&s.h, &s.branch, &s.q, &s.k, &s.v, &s.attended, &s.gated}) resize(*buffer, s.rows * hidden);
+  subsample(context, mel, s);
+  for (auto* buffer : {&s.h, &s.q, &s.k, &s.v}) resize(*buffer, s.rows * hidden);
+  resize(s.wide, s.rows * 4 * hidden);
   // sin and cos of distance * 10000^(-i / (hidden / 2 - 1)); positions, not frames, so one table serves all layers.
   const std::int64_t scales = hidden / 2;
   for (std::int64_t d = 0; d < config_.attention_context_left; ++d) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/raw_vector.h"
 #include "carat/result.h"
 #include "kernels/ops.h"
 #include "model/encoder_config.h"
@@ -40,19 +41,28 @@ class AudioTower {
     ClippedLinear linear_start, linear_end;
     std::vector<float> depthwise;  ///< [kernel, hidden_size]
   };
+  struct Convolution {
+    std::vector<float> values;  ///< [out, in * 9] in f32
+    kernels::PackedMatrix kernel;
+    std::vector<float> norm;
+  };
   struct Scratch;
+  struct Grid {
+    const float* values;  ///< [times, bins, channels]
+    std::int64_t times, bins, channels;
+  };
 
   static FeedForward load_feed_forward(EncoderLoader& loader, std::int64_t index, bool second, std::int64_t hidden);
-  std::vector<float> subsample(const kernels::Context& context, std::span<const float> mel, std::int64_t frames) const;
+  void convolve(const kernels::Context& context, const Convolution& w, const Grid& in, std::int64_t in_first,
+                std::int64_t first, std::int64_t count, float* out, base::RawVector<float>& gathered) const;
+  void subsample(const kernels::Context& context, std::span<const float> mel, Scratch& s) const;
   void feed_forward(const kernels::Context& context, const FeedForward& w, Scratch& s) const;
   void attention(const kernels::Context& context, const Layer& w, Scratch& s) const;
   void light_conv(const kernels::Context& context, const Layer& w, Scratch& s) const;
 
   AudioTowerConfig config_;
   float eps_ = 1e-6F;
-  std::vector<float> conv_values_[2];  ///< [out, in * 9] in f32
-  kernels::PackedMatrix conv_[2];
-  std::vector<float> conv_norm_[2];
+  Convolution conv_[2];
   kernels::PackedMatrix input_proj_, output_proj_;
   std::vector<float> output_bias_;
   std::vector<Layer> layers_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/concat.h"
+#include "base/raw_vector.h"
 #include "model/tensor_loader.h"
 
 namespace carat::model {
@@ -67,13 +68,13 @@ struct ClippedTarget {
   float* out = nullptr;
 };
 
-/// out = clamp(W clamp(x)) for each target, x [rows, in]. `scratch` holds clamped copies of x.
-void clipped_matmul(const kernels::Context& context, const float* x, std::int64_t rows,
-                    std::span<const ClippedTarget> targets, std::vector<float>& scratch);
+/// out = clamp(W clamp(x)) for each target, x [rows, in]; afterwards x holds anything. `scratch` holds clamped copies
+/// of x where targets clamp it differently.
+void clipped_matmul(const kernels::Context& context, float* x, std::int64_t rows,
+                    std::span<const ClippedTarget> targets, base::RawVector<float>& scratch);
 
-/// out = gelu_tanh(clamp(gate clamp(x))) * clamp(up clamp(x)), x [rows, in]. `scratch` as above.
-void clipped_gelu_gated_matmul(const kernels::Context& context, const float* x, std::int64_t rows,
-                               const ClippedLinear& gate, const ClippedLinear& up, float* out,
-                               std::vector<float>& scratch);
+/// out = gelu_tanh(clamp(gate clamp(x))) * clamp(up clamp(x)), x [rows, in]. x and `scratch` as above.
+void clipped_gelu_gated_matmul(const kernels::Context& context, float* x, std::int64_t rows, const ClippedLinear& gate,
+                               const ClippedLinear& up, float* out, base::RawVector<float>& scratch);
 
 }  // namespace carat::model

@@ -16,7 +16,7 @@ namespace {
 
 constexpr EncoderName kLayers{"vision_tower.encoder.layers.", "v.blk."};
 
-void resize(std::vector<float>& buffer, std::int64_t count) { buffer.resize(static_cast<std::size_t>(count)); }
+void resize(base::RawVector<float>& buffer, std::int64_t count) { buffer.resize(static_cast<std::size_t>(count)); }
 
 }  // namespace
 
@@ -90,8 +90,8 @@ VisionTower VisionTower::load(EncoderLoader& loader, const VisionTowerConfig& co
 // Intermediates of one image; T patches.
 struct VisionTower::Scratch {
   std::int64_t rows = 0;
-  std::vector<float> x, h, branch, q, k, v, attended, gate, clamped;  ///< [T, …]
-  std::vector<float> cos, sin;                                        ///< [T, 2, head_dim / 4]: by x, by y
+  base::RawVector<float> x, h, branch, q, k, v, attended, gate, clamped;  ///< [T, …]
+  std::vector<float> cos, sin;                                            ///< [T, 2, head_dim / 4]: by x, by y
   std::vector<std::int64_t> key_begin, key_end;
   base::Arena arena;  ///< of the cache: vectors of it begin with cache lines
   kernels::KvView cache;

@@ -226,21 +226,19 @@ TEST_P(Ops, MatmulTakesUnalignedPointers) {
 TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
   base::ThreadPool one(1), three(3);
   const Context alone = context(one), many = context(three);
-  for (const tensor::DTypeInfo& type : tensor::registry()) {
-    if (type.decode == nullptr) continue;
-    // More columns than a panel or a chunk of packed rows of any type has, and up to more than two passes of tokens.
-    constexpr std::int64_t kRows = 77, kOther = 40, kIn = 4608, kMost = 13;
-    const RandomMatrix w(type.dtype, kRows, kIn, 5), other(type.dtype, kOther, kIn, 6);
+  const auto check = [&](const tensor::DTypeInfo& type, std::int64_t in) {
+    constexpr std::int64_t kRows = 77, kOther = 40, kMost = 13;
+    const RandomMatrix w(type.dtype, kRows, in, 5), other(type.dtype, kOther, in, 6);
     const auto a = pack(alone.table(), w.view), b = pack(alone.table(), other.view);
     base::Arena memory;
     const Packing packing{many.pool(), memory};
     const auto packed = pack(alone.table(), w.view, &packing);
     ASSERT_TRUE(a && b && packed);
-    const auto x = random_floats(kMost * kIn, 9);
+    const auto x = random_floats(kMost * in, 9);
     std::vector<float> singles(kMost * kRows);
     for (std::int64_t t = 0; t < kMost; ++t) {
       const MatmulTarget target{&*a, singles.data() + t * kRows, 0};
-      matmul(alone, x.data() + t * kIn, 1, {&target, 1});
+      matmul(alone, x.data() + t * in, 1, {&target, 1});
     }
     for (std::int64_t tokens = 2; tokens <= kMost; ++tokens) {
       std::vector<float> batch(static_cast<std::size_t>(tokens * kRows)),
@@ -249,9 +247,16 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
           {&*b, beside.data(), 0}, {&*a, batch.data(), 0}, {&*packed, batch_packed.data(), 0}};
       matmul(many, x.data(), tokens, targets);
       EXPECT_EQ(batch, std::vector<float>(singles.begin(), singles.begin() + tokens * kRows))
-          << type.name << ", " << tokens << " tokens";
-      EXPECT_EQ(batch_packed, batch) << type.name << ", packed, " << tokens << " tokens";
+          << type.name << ", " << in << " columns, " << tokens << " tokens";
+      EXPECT_EQ(batch_packed, batch) << type.name << ", packed, " << in << " columns, " << tokens << " tokens";
     }
+  };
+  for (const tensor::DTypeInfo& type : tensor::registry()) {
+    if (type.decode == nullptr) continue;
+    // More columns than a panel, a pass over packed rows or a chunk of them has, and up to more than two passes of
+    // tokens; of floats an odd number as well, where two may lie in 32 bits.
+    check(type, 4608);
+    if (type.block_elements == 1) check(type, 4607);
   }
 }
 
@@ -446,6 +451,42 @@ TEST_P(Ops, LayerNormEqualsTheFormula) {
   }
 }
 
+TEST_P(Ops, LocalAttentionEqualsTheFormula) {
+  const Context c = context(pool_);
+  constexpr std::int64_t kTokens = 21, kHeads = 3;
+  for (const std::int64_t dim : {4, 16, 24, 100, 128}) {
+    for (const std::int64_t seen : {1, 2, 12, 20, 40}) {
+      const auto size = static_cast<std::size_t>(kTokens * kHeads * dim);
+      const auto q = random_floats(size, 1), k = random_floats(size, 2), v = random_floats(size, 3),
+                 relative = random_floats(static_cast<std::size_t>(seen * kHeads * dim), 4);
+      std::vector<float> out = q;
+      constexpr float kCap = 5;
+      local_attention(c, out.data(), k.data(), v.data(), relative.data(), kTokens, kHeads, dim, seen, kCap);
+      for (std::int64_t t = 0; t < kTokens; ++t) {
+        for (std::int64_t h = 0; h < kHeads; ++h) {
+          const auto at = [&](const std::vector<float>& x, std::int64_t row, std::int64_t i) {
+            return static_cast<double>(x[static_cast<std::size_t>((row * kHeads + h) * dim + i)]);
+          };
+          std::vector<double> weights;
+          double total = 0;
+          for (std::int64_t d = 0; d < std::min(seen, t + 1); ++d) {
+            double score = 0;
+            for (std::int64_t i = 0; i < dim; ++i) score += at(q, t, i) * (at(k, t - d, i) + at(relative, d, i));
+            weights.push_back(std::exp(kCap * std::tanh(score / kCap)));
+            total += weights.back();
+          }
+          for (std::int64_t i = 0; i < dim; ++i) {
+            double expected = 0;
+            for (std::size_t d = 0; d < weights.size(); ++d)
+              expected += weights[d] / total * at(v, t - static_cast<std::int64_t>(d), i);
+            ASSERT_NEAR(at(out, t, i), expected, 1e-5) << dim << " " << seen << " " << t << " " << h << " " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Ops, NothingHidesANaN) {
   const Context c = context(pool_);
   for (const std::int64_t width : {1, 15, 16, 17, 100}) {
@@ -468,6 +509,13 @@ TEST_P(Ops, NothingHidesANaN) {
   EXPECT_TRUE(std::isnan(out[3]));
   clamp(c, x.data(), 20, {-1.0F, 1.0F}, x.data());
   EXPECT_TRUE(std::isnan(x[3]));
+  for (int bad = 0; bad < 4; ++bad) {  // q, k, v or relative: two positions, two heads of five
+    std::vector<float> input[4] = {ones, ones, ones, ones};
+    input[bad][12] = NAN;
+    local_attention(c, input[0].data(), input[1].data(), input[2].data(), input[3].data(), 2, 2, 5, 2, 5.0F);
+    EXPECT_TRUE(std::isnan(input[0][12])) << bad;
+    EXPECT_FALSE(std::isnan(input[0][17])) << bad;
+  }
   softcap(c, x.data(), 20, 30.0F);
   EXPECT_TRUE(std::isnan(x[3]));
   for (const tensor::DType type :
@@ -615,6 +663,29 @@ TEST(Dispatch, NamesAreListedBestFirstAndOthersRefused) {
   const auto portable = select_kernels("portable");
   ASSERT_TRUE(portable);
   EXPECT_EQ(portable->name, "portable");
+}
+
+TEST(Dispatch, TheProcessorDecides) {
+  base::CpuFeatures cpu;
+  EXPECT_EQ(select_kernels("auto", cpu)->name, "portable");
+  cpu.stream_ahead = 4096;
+  EXPECT_EQ(select_kernels("auto", cpu)->table->stream_ahead, 4096);
+  cpu.stream_ahead = 0;
+  EXPECT_EQ(select_kernels("auto", cpu)->table->stream_ahead, 0);
+#if defined(__x86_64__)
+  cpu.avx2 = cpu.fma = cpu.f16c = true;
+  EXPECT_EQ(select_kernels("auto", cpu)->name, "avx2");
+  const auto lacking = select_kernels("avx512", cpu);
+  ASSERT_FALSE(lacking);
+  EXPECT_NE(lacking.error().message.find("avx512f"), std::string::npos) << lacking.error().message;
+  cpu.avx512f = cpu.avx512bw = cpu.avx512vl = cpu.avx512dq = cpu.avx512_vnni = true;
+  EXPECT_EQ(select_kernels("auto", cpu)->name, "avx512");
+  cpu.avx512_bf16 = true;
+  EXPECT_EQ(select_kernels("auto", cpu)->name, "avx512_bf16");
+  cpu.slow_avx512_bf16 = true;
+  EXPECT_EQ(select_kernels("auto", cpu)->name, "avx512");
+  EXPECT_EQ(select_kernels("avx512_bf16", cpu)->name, "avx512_bf16");
+#endif
 }
 
 TEST(Pack, WhatIsNoMatrixOfNumbersIsRefused) {
