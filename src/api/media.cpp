@@ -106,15 +106,17 @@ void FeatureStore::keep(const std::string& key, std::shared_ptr<const model::Sof
   }
 }
 
-Result<const model::MediaEncoder*> Model::State::encoder() const {
-  if (encoder_ == nullptr) {
+Result<const model::MediaEncoder*> Model::State::encoder(model::Modality modality) const {
+  auto found = encoders_.find(modality);
+  if (found == encoders_.end()) {
     auto from = checkpoint.state()->encoder_file();
     if (!from) return std::unexpected(from.error());
-    auto loaded = model::MediaEncoder::load(**from, transformer->config().hidden_size, *dispatch.table, pool.get());
+    auto loaded =
+        model::MediaEncoder::load(**from, transformer->config().hidden_size, *dispatch.table, pool.get(), modality);
     if (!loaded) return std::unexpected(loaded.error());
-    encoder_ = std::make_unique<model::MediaEncoder>(std::move(*loaded));
+    found = encoders_.emplace(modality, std::move(*loaded)).first;
   }
-  return encoder_.get();
+  return &found->second;
 }
 
 Result<EncodedMedia> Model::State::encode(const PromptMedia& media, const Progress& progress) const {
@@ -127,15 +129,16 @@ Result<EncodedMedia> Model::State::encode(const PromptMedia& media, const Progre
     const Turn turn = take_turn();
     auto features = features_.find(input.key);
     if (features == nullptr) {
-      const bool loads = encoder_ == nullptr;
+      const bool hears = input.kind == engine::MediumInput::Kind::sound;
+      const auto modality = hears ? model::Modality::audio : model::Modality::vision;
+      const bool loads = !encoders_.contains(modality);
       const auto start = std::chrono::steady_clock::now();
-      auto ready = encoder();
-      if (loads) out.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      auto ready = encoder(modality);
+      if (loads) out.load_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (!ready) return forward(ready);
       const auto layers = [&](std::int64_t, std::int64_t) { return !progress || progress(i, total); };
-      auto made = input.kind == engine::MediumInput::Kind::sound
-                      ? (*ready)->encode_sound(turn.compute.context, input.features, layers)
-                      : (*ready)->encode_image(turn.compute.context, input.features, input.positions, layers);
+      auto made = hears ? (*ready)->encode_sound(turn.compute.context, input.features, layers)
+                        : (*ready)->encode_image(turn.compute.context, input.features, input.positions, layers);
       if (!made) return forward(made);
       if (made->count != input.tokens) {
         return fail(ErrorCode::bad_file, concat("the encoder gave ", made->count, " soft tokens for ", input.tokens,

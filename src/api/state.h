@@ -2,6 +2,7 @@
 #pragma once
 
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -83,12 +84,13 @@ struct Model::State {
   Result<EncodedMedia> encode(const PromptMedia& media, const Progress& progress) const;
 
  private:
-  Result<const model::MediaEncoder*> encoder() const;
+  /// Loaded when it is first needed: who shows pictures does without the memory of what hears.
+  Result<const model::MediaEncoder*> encoder(model::Modality modality) const;
 
   mutable std::mutex mutex_;
   mutable model::Workspace workspace_;
   mutable FeatureStore features_;  // guarded by mutex_, as is what follows
-  mutable std::unique_ptr<model::MediaEncoder> encoder_;
+  mutable std::map<model::Modality, model::MediaEncoder> encoders_;
 };
 
 /// The number of compute threads: what the options name, or the cores this process may use.

@@ -55,9 +55,17 @@ void MediaEncoder::load_vision_embedder(EncoderLoader& loader) {
 }
 
 Result<MediaEncoder> MediaEncoder::load(const formats::Checkpoint& checkpoint, std::int64_t hidden_size,
-                                        const kernels::KernelTable& table, base::ThreadPool* pack_with) {
+                                        const kernels::KernelTable& table, base::ThreadPool* pack_with,
+                                        std::optional<Modality> only) {
   auto config = read_encoder_config(checkpoint);
   if (!config) return forward(config);
+  if (only == Modality::audio) {
+    config->vision_tower.reset();
+    config->vision_embedder.reset();
+  } else if (only == Modality::vision) {
+    config->audio_tower.reset();
+    config->audio_embedder.reset();
+  }
   MediaEncoder out;
   out.config_ = *config;
   out.hidden_size_ = hidden_size;

@@ -20,14 +20,19 @@ struct SoftTokens {
   std::vector<float> projected;  ///< [count, hidden_size of the text decoder] rows for the embedding
 };
 
+/// What a model takes in besides text: pictures and frames, or sound.
+enum class Modality : std::uint8_t { vision, audio };
+
 /// Immutable after loading; the checkpoint must outlive it. Any number of threads may encode, each with its own
 /// context.
 class MediaEncoder {
  public:
-  /// `hidden_size` of the text decoder; with a pool, quantised matrices are packed. Errors: those of
-  /// read_encoder_config; bad_file naming tensor, found and expected shape.
+  /// `hidden_size` of the text decoder; with a pool, matrices are packed. With `only` one modality is loaded, and
+  /// config() has nothing of the other. Errors: those of read_encoder_config; bad_file naming tensor, found and
+  /// expected shape.
   static Result<MediaEncoder> load(const formats::Checkpoint& checkpoint, std::int64_t hidden_size,
-                                   const kernels::KernelTable& table, base::ThreadPool* pack_with = nullptr);
+                                   const kernels::KernelTable& table, base::ThreadPool* pack_with = nullptr,
+                                   std::optional<Modality> only = std::nullopt);
 
   const EncoderConfig& config() const { return config_; }
   /// patches [P, values of a patch] in 0 … 1 and positions [P, 2]: columns and rows. Requires a config with

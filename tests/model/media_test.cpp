@@ -123,6 +123,31 @@ TEST_P(Media, EncodersEqualTheReference) {
   }
 }
 
+TEST_P(Media, OneModalityCanBeLoadedAlone) {
+  TinyModel model(GetParam().model);
+  ASSERT_TRUE(model.ok());
+  const auto load = [&](std::optional<model::Modality> only) {
+    return model::MediaEncoder::load(model.checkpoint(), model.config().hidden_size, model.context().table(), nullptr,
+                                     only);
+  };
+  auto both = load(std::nullopt), sees = load(model::Modality::vision), hears = load(model::Modality::audio);
+  ASSERT_TRUE(both && sees && hears);
+  EXPECT_FALSE(sees->config().sound_format());
+  EXPECT_FALSE(hears->config().image_format());
+  const auto patches = floats(golden_, "image.0.patches");
+  const auto positions = token_ids(golden_, "image.0.positions");
+  auto expected = both->encode_image(model.context(), patches, positions),
+       alone = sees->encode_image(model.context(), patches, positions);
+  ASSERT_TRUE(expected && alone);
+  EXPECT_EQ(alone->projected, expected->projected);
+  EXPECT_EQ(hears->config().sound_format().has_value(), both->config().sound_format().has_value());
+  if (!both->config().sound_format()) return;
+  expected = both->encode_sound(model.context(), floats(golden_, "audio.0.mel"));
+  alone = hears->encode_sound(model.context(), floats(golden_, "audio.0.mel"));
+  ASSERT_TRUE(expected && alone);
+  EXPECT_EQ(alone->projected, expected->projected);
+}
+
 // The same encoders from projector files, in the names of llama.cpp's converter and of ollama's.
 TEST(Projectors, GiveTheSameAsTheCheckpoint) {
   const std::pair<const char*, const char*> cases[] = {{"e2b_like", "e2b_like/mmproj-f32.gguf"},
