@@ -3,6 +3,7 @@
 #include "cli/model_options.h"
 
 #include <limits>
+#include <optional>
 
 #include "cli/model_name.h"
 #include "cli/option_values.h"
@@ -61,9 +62,10 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
 Result<RenderedPrompt> render(const Checkpoint& checkpoint, const std::string& messages, const std::string& tools,
                               PromptOptions options) {
   const InterruptScope interrupt;
-  ProgressBar bar("Reading media", "");
+  std::optional<ProgressBar> bar;  // from the first medium on: most prompts have none
   options.media.progress = [&](std::int64_t done, std::int64_t total) {
-    bar.update(done, total);
+    if (!bar) bar.emplace("Reading media", "");
+    bar->update(done, total);
     return !interrupt.stopped();
   };
   return checkpoint.render(messages, tools, options);

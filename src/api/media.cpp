@@ -119,8 +119,7 @@ Result<const model::MediaEncoder*> Model::State::encoder(model::Modality modalit
   return &found->second;
 }
 
-Result<EncodedMedia> Model::State::encode(const PromptMedia& media, const Progress& progress) const {
-  EncodedMedia out;
+Result<void> Model::State::encode(const PromptMedia& media, const Progress& progress, EncodedMedia& out) const {
   const auto total = static_cast<std::int64_t>(media.placed.size());
   for (std::int64_t i = 0; i < total; ++i) {
     if (progress && !progress(i, total)) return fail(ErrorCode::cancelled, "cancelled while encoding media");
@@ -150,7 +149,7 @@ Result<EncodedMedia> Model::State::encode(const PromptMedia& media, const Progre
     out.features.push_back(std::move(features));
   }
   if (progress) progress(total, total);
-  return out;
+  return {};
 }
 
 }  // namespace carat

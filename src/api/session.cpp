@@ -197,17 +197,19 @@ Result<Generation> Session::generate(const RenderedPrompt& rendered, const Gener
   std::vector<std::shared_ptr<const model::SoftTokens>> features;
   std::vector<engine::SoftRun> soft;
   if (rendered.soft_tokens != nullptr) {
-    auto encoded = shared.encode(*rendered.soft_tokens, [&](std::int64_t done, std::int64_t total) {
+    const auto progress = [&](std::int64_t done, std::int64_t total) {
       if (options.cancel.stop_requested()) return false;
       GenerationEvent event;
       event.kind = GenerationEvent::Kind::media;
       event.done = done;
       event.total = total;
       return !callback || callback(event);
-    });
-    if (!encoded && encoded.error().code != ErrorCode::cancelled) return forward(encoded);
-    cancelled = !encoded;
-    if (encoded) features = std::move(encoded->features);
+    };
+    EncodedMedia encoded;
+    auto ended = shared.encode(*rendered.soft_tokens, progress, encoded);
+    if (!ended && ended.error().code != ErrorCode::cancelled) return forward(ended);
+    cancelled = !ended;
+    if (ended) features = std::move(encoded.features);
     for (std::size_t i = 0; i < features.size(); ++i) {
       const engine::PlacedMedium& medium = rendered.soft_tokens->placed[i];
       soft.push_back({medium.begin, features[i]->count, medium.input->key, features[i]->projected.data(),
@@ -221,7 +223,7 @@ Result<Generation> Session::generate(const RenderedPrompt& rendered, const Gener
       if (!larger) return forward(larger);
       sequence = std::move(*larger);
     }
-    result.encoder_load_seconds = encoded ? encoded->load_seconds : 0;
+    result.encoder_load_seconds = encoded.load_seconds;
     result.media_seconds = seconds_since(start) - result.encoder_load_seconds;
     start = Clock::now();
   }

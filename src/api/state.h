@@ -79,9 +79,10 @@ struct Model::State {
 
   std::optional<kernels::Context> context;
 
-  /// The features of a prompt's media, in order: those kept, and the others encoded now. `progress` counts media.
-  /// Takes turns by itself. Errors: those of loading the encoders and of encoding; cancelled.
-  Result<EncodedMedia> encode(const PromptMedia& media, const Progress& progress) const;
+  /// Adds to `out` the features of a prompt's media, in order: those kept, and the others encoded now. `progress`
+  /// counts media. Takes turns by itself. Errors, with what was done until then in `out`: those of loading the encoders
+  /// and of encoding; cancelled.
+  Result<void> encode(const PromptMedia& media, const Progress& progress, EncodedMedia& out) const;
 
  private:
   /// Loaded when it is first needed: who shows pictures does without the memory of what hears.

@@ -39,9 +39,9 @@ Result<void> Model::trace(const RenderedPrompt& prompt, const std::filesystem::p
   std::int64_t block = 0;
   std::vector<formats::TensorDeclaration> tensors;
   if (prompt.soft_tokens != nullptr) {
-    auto encoded = state_->encode(*prompt.soft_tokens, progress);
-    if (!encoded) return forward(encoded);
-    features = std::move(encoded->features);
+    EncodedMedia encoded;
+    if (auto good = state_->encode(*prompt.soft_tokens, progress, encoded); !good) return forward(good);
+    features = std::move(encoded.features);
     for (std::size_t i = 0; i < features.size(); ++i) {
       const engine::PlacedMedium& medium = prompt.soft_tokens->placed[i];
       const engine::MediumInput& input = *medium.input;
