@@ -30,8 +30,9 @@ constexpr BlockFields block_fields(int type) {
   switch (type) {
     case 0:  // f32
       return {.values = 1, .bytes = 4, .halves_at = 0, .halves = 0, .words_at = 0, .words = 1};
-    case 1:  // f16, bf16: two columns in a word
-    case 2:
+    case 1:  // f16: vectors of halves are what is converted
+      return {.values = 1, .bytes = 2, .halves_at = 0, .halves = 1, .words_at = 0, .words = 0};
+    case 2:  // bf16: two columns in a word, each a shift or a mask away from f32
       return {.values = 2, .bytes = 4, .halves_at = 0, .halves = 0, .words_at = 0, .words = 1};
     case 13:  // q4_0: scale, nibbles
     case 23:  // iq4_nl

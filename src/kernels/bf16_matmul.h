@@ -72,7 +72,7 @@ struct PairProduct {
   using Isa = I;
   using Vector = Bits;
   static constexpr BlockFields kFields = kPairFields;
-  static constexpr int kColumns = 2, kStep = kStepPairs, kTokens = Isa::kPairTokens;
+  static constexpr int kColumns = 2, kStep = kStepPairs, kTokens = Isa::kPairTokens, kParts = 1;
 
   template <typename Rows>
   [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t pair, std::int64_t in, Bits (&w)[kStep]) {
@@ -82,6 +82,11 @@ struct PairProduct {
     return reinterpret_cast<const std::uint8_t*>(tile.rounded);
   }
   static std::int64_t stride(const MatmulTile& tile) { return 2 * tile.rounded_stride; }
+  static constexpr std::int64_t kPackedTokens = INT64_MAX;
+  template <int Part>
+  [[gnu::always_inline]] static Bits packed(const std::uint8_t* p) {
+    return load<Bits>(p);
+  }
   [[gnu::always_inline]] static Bits operand(Bits pair) { return pair; }
   [[gnu::always_inline]] static Floats add(Floats acc, Bits w, Bits x) { return Isa::add_pairs(acc, w, x); }
   template <typename Rows>

@@ -12,16 +12,28 @@
 namespace carat::kernels {
 namespace {
 
-// How sixteen bytes of each of kLanes rows become vectors of one column each (lane r is row r).
+// How weights become vectors of one column each (lane r is row r):
+//   columns(t, out)                       kStep columns from sixteen bytes of each of kLanes rows
+//   packed<Isa, I>(p)                     the I-th of the kParts columns that begin at p in packed rows
+//   kPackedTokens                         up to how many tokens that is done for every few of them, not once for a
+//   panel
 struct FloatF32 {
   static constexpr BlockFields kFields = block_fields(0);
+  static constexpr int kStep = 4, kParts = 1;
+  static constexpr std::int64_t kPackedTokens = INT64_MAX;
   template <typename Isa>
   [[gnu::always_inline]] static void columns(const Bits (&t)[4], Floats (&out)[4]) {
     for (int i = 0; i < 4; ++i) out[i] = as_float(t[i]);
   }
+  template <typename Isa, int Part>
+  [[gnu::always_inline]] static Floats packed(const std::uint8_t* p) {
+    return load<Floats>(p);
+  }
 };
 struct FloatBf16 {
   static constexpr BlockFields kFields = block_fields(2);
+  static constexpr int kStep = 8, kParts = 2;
+  static constexpr std::int64_t kPackedTokens = INT64_MAX;
   template <int Part>
   [[gnu::always_inline]] static Floats part(Bits words) {
     return as_float(Part == 0 ? words << 16 : words & 0xFFFF0000U);
@@ -30,9 +42,15 @@ struct FloatBf16 {
   [[gnu::always_inline]] static void columns(const Bits (&t)[4], Floats (&out)[8]) {
     for (int i = 0; i < 4; ++i) out[2 * i] = part<0>(t[i]), out[2 * i + 1] = part<1>(t[i]);
   }
+  template <typename Isa, int Part>
+  [[gnu::always_inline]] static Floats packed(const std::uint8_t* p) {
+    return part<Part>(load<Bits>(p));
+  }
 };
 struct FloatF16 {
   static constexpr BlockFields kFields = block_fields(1);
+  static constexpr int kStep = 8, kParts = 1;
+  static constexpr std::int64_t kPackedTokens = 96;  // measured, docs/benchmarks.md
   template <typename Isa>
   [[gnu::always_inline]] static void columns(const Bits (&t)[4], Floats (&out)[8]) {
     for (int i = 0; i < 4; ++i) {
@@ -40,35 +58,50 @@ struct FloatF16 {
       out[2 * i + 1] = Isa::halves(__builtin_convertvector(t[i] >> 16, Halves));
     }
   }
+  template <typename Isa, int Part>
+  [[gnu::always_inline]] static Floats packed(const std::uint8_t* p) {
+    return Isa::halves(load<Halves>(p));
+  }
 };
 
-/// Columns in sixteen bytes of a row, which are read at a time.
+/// Bytes of a column of a row.
 template <typename Element>
-constexpr int kStepColumns = 4 * Element::kFields.values;
+constexpr std::int64_t kColumnBytes = Element::kFields.bytes / Element::kFields.values;
 
-// kStepColumns columns from `column` on, or as many as there are before `in`, then zeros.
+// Element::kStep columns from `column` on, or as many as there are before `in`, then zeros.
 template <typename Isa, typename Element, typename Rows>
 [[gnu::always_inline]] inline void read_columns(const Rows& rows, std::int64_t column, std::int64_t in,
-                                                Floats (&out)[kStepColumns<Element>]) {
-  constexpr int kValues = Element::kFields.values;
-  Bits t[4];
-  if (column + kStepColumns<Element> <= in) {
-    rows.four_words(column / kValues, 0, t);
-  } else if (column >= in) {
-    for (Bits& words : t) words = Bits{};
-  } else if constexpr (Rows::kPacked) {
-    for (int i = 0; i < 4; ++i) t[i] = column + i * kValues < in ? rows.word(column / kValues + i, 0) : Bits{};
+                                                Floats (&out)[Element::kStep]) {
+  constexpr int kStep = Element::kStep, kParts = Element::kParts;
+  if constexpr (Rows::kPacked) {
+    const auto read = [&](auto i) __attribute__((always_inline)) {
+      const std::uint8_t* p = rows.data + kLanes * kColumnBytes<Element> * (column + kParts * i);
+      repeat<kParts>([&](auto part) __attribute__((always_inline)) {
+        out[kParts * i + part] = Element::template packed<Isa, part>(p);
+      });
+    };
+    if (column + kStep <= in) return repeat<kStep / kParts>(read);
+    for (Floats& zeros : out) zeros = Floats{};
+    repeat<kStep / kParts>([&](auto i) __attribute__((always_inline)) {
+      if (column + kParts * i < in) read(i);
+    });
   } else {
-    std::uint8_t copy[kLanes][16] = {};
-    const std::uint8_t* copies[kLanes];
-    for (int r = 0; r < kLanes; ++r) {
-      __builtin_memcpy(copy[r], rows.row[r] + column * (4 / kValues),
-                       static_cast<std::size_t>((in - column) * (4 / kValues)));
-      copies[r] = copy[r];
+    Bits t[4];
+    if (column + kStep <= in) {
+      rows.four_words(column / Element::kFields.values, 0, t);
+    } else {
+      std::uint8_t copy[kLanes][16] = {};
+      const std::uint8_t* copies[kLanes];
+      for (std::int64_t r = 0; r < kLanes; ++r) {
+        if (column < in)
+          __builtin_memcpy(copy[r], rows.row[r] + column * kColumnBytes<Element>,
+                           static_cast<std::size_t>((in - column) * kColumnBytes<Element>));
+        copies[r] = copy[r];
+      }
+      Isa::transpose16(copies, 0, t);
     }
-    Isa::transpose16(copies, 0, t);
+    Element::template columns<Isa>(t, out);
   }
-  Element::template columns<Isa>(t, out);
 }
 
 // Runs runs of 64 columns side by side, so that their chains hide each other's latency; added to `total` in order.
@@ -77,7 +110,7 @@ template <typename Isa, typename Element, typename Rows>
 template <typename Isa, typename Element, int Runs, typename Rows>
 [[gnu::always_inline]] inline Floats add_runs(Floats total, const Rows& rows, std::int64_t column, std::int64_t in,
                                               std::int64_t next, const float* x) {
-  constexpr int kStep = kStepColumns<Element>;
+  constexpr int kStep = Element::kStep;
   Floats acc[Runs] = {};
   for (std::int64_t k = 0; k < kRunWords; k += kStep) {
     for (int run = 0; run < Runs; ++run) {
@@ -88,10 +121,10 @@ template <typename Isa, typename Element, int Runs, typename Rows>
     }
     if constexpr (!Rows::kPacked) {
       for (int r = 0; r < kLanes; ++r)
-        Isa::prefetch_far(rows.row[r] + next + (column + k * Runs) * 4 / Element::kFields.values);
+        Isa::prefetch_far(rows.row[r] + next + (column + k * Runs) * kColumnBytes<Element>);
     } else if (next != 0) {
       static_assert(Runs == 1);
-      constexpr std::int64_t kBytes = kVectorBytes / Element::kFields.values;  // of a column
+      constexpr std::int64_t kBytes = kLanes * kColumnBytes<Element>;
       prefetch_lines<Isa, static_cast<int>(kBytes * kStep / 64)>(rows.data + kBytes * (column + k) + next);
     }
   }
@@ -128,7 +161,7 @@ struct FloatProduct {
   using Isa = I;
   using Vector = Floats;
   static constexpr BlockFields kFields = Element::kFields;
-  static constexpr int kColumns = 1, kStep = kStepColumns<Element>, kTokens = Isa::kFloatTokens;
+  static constexpr int kColumns = 1, kStep = Element::kStep, kTokens = Isa::kFloatTokens, kParts = Element::kParts;
 
   template <typename Rows>
   [[gnu::always_inline]] static void read(const Rows& rows, std::int64_t column, std::int64_t in, Floats (&w)[kStep]) {
@@ -138,11 +171,12 @@ struct FloatProduct {
     return reinterpret_cast<const std::uint8_t*>(tile.x);
   }
   static std::int64_t stride(const MatmulTile& tile) { return 4 * tile.in; }
+  static constexpr std::int64_t kPackedTokens = Element::kPackedTokens;
   template <int Part>
-  [[gnu::always_inline]] static Floats part(Bits words)
-    requires(Isa::kMultipliesPacked) && requires { Element::template part<Part>(words); }
+  [[gnu::always_inline]] static Floats packed(const std::uint8_t* p)
+    requires(Isa::kMultipliesPacked || kColumnBytes<Element> == 4)
   {
-    return Element::template part<Part>(words);
+    return Element::template packed<Isa, Part>(p);
   }
   [[gnu::always_inline]] static Floats operand(Bits x) { return as_float(x); }
   [[gnu::always_inline]] static Floats add(Floats acc, Floats w, Floats x) { return Isa::multiply_add(w, x, acc); }

@@ -86,11 +86,12 @@ struct PackedRows {
   [[gnu::always_inline]] void four_words(std::int64_t block, std::int64_t at, Bits (&t)[4]) const {
     for (int i = 0; i < 4; ++i) t[i] = word(block, at + i);
   }
+  [[gnu::always_inline]] Floats half(std::int64_t block, int at) const {
+    return Isa::halves(load<Halves>(data + block * kBlockBytes + 2 * kLanes * at));
+  }
   [[gnu::always_inline]] void halves(std::int64_t first, std::int64_t count, int at, float* out,
                                      std::int64_t stride) const {
-    for (std::int64_t b = 0; b < count; ++b) {
-      store(out + b * stride, Isa::halves(load<Halves>(data + (first + b) * kBlockBytes + 2 * kLanes * at)));
-    }
+    for (std::int64_t b = 0; b < count; ++b) store(out + b * stride, half(first + b, at));
   }
 };
 

@@ -10,8 +10,8 @@
 //   read(rows, word, in, w)               kStep words of each row from `word` on, zeros behind column `in`
 //   activations(tile), stride(tile)       the first token's first word; bytes between tokens
 //   operand(x), add(acc, w, x)            a word of activations, in all lanes, as `add` takes it; the step of the chain
-//   part<I>(bits)                         the I-th word that lies in 32 bits of packed rows, where that costs next to
-//                                         nothing; without it a panel is unpacked
+//   packed<I>(p)                          the I-th of the kParts words that begin at p in packed rows, for up to
+//                                         kPackedTokens tokens; without it, and for more, a panel is unpacked
 //   one_token<Rows>(tile)                 the product with a single token, without a panel
 #pragma once
 
@@ -36,9 +36,9 @@ struct alignas(64) WordPanel {
     return load<typename Product::Vector>(w[k] + kLanes * group);
   }
 };
-/// Words in 32 bits of packed rows.
+/// Bytes of a row's word as it lies in memory.
 template <typename Product>
-constexpr int kPackedParts = Product::kFields.values / Product::kColumns;
+constexpr std::int64_t kWordBytes = Product::kColumns * Product::kFields.bytes / Product::kFields.values;
 /// Packed rows whose words are what is multiplied, or nearly: they are a panel already, from one of their words on.
 template <int Parts>
 struct PackedWords {
@@ -48,12 +48,7 @@ struct PackedWords {
   // Word k + Part; k is a multiple of Parts.
   template <typename Product, int Part>
   [[gnu::always_inline]] typename Product::Vector at(std::int64_t k, int group) const {
-    const auto* p = w[group] + kVectorBytes / Parts * k;
-    if constexpr (Parts == 1) {
-      return load<typename Product::Vector>(p);
-    } else {
-      return Product::template part<Part>(load<Bits>(p));
-    }
+    return Product::template packed<Part>(w[group] + kLanes * kWordBytes<Product> * k);
   }
 };
 
@@ -151,12 +146,11 @@ void product_tile_of(const MatmulTile& tile) {
   Rows rows[kGroups];
   for (int group = 0; group < kGroups; ++group) rows[group] = Rows(tile, kLanes * group);
   const std::int64_t all = (tile.in + Product::kColumns - 1) / Product::kColumns;
-  // Bytes of a row's word as it lies in memory.
-  constexpr std::int64_t kWord = Product::kColumns * 4 / Product::kFields.values;
+  constexpr std::int64_t kWord = kWordBytes<Product>;
   constexpr int kTokens = Product::kTokens, kRows = Rows::kPacked ? static_cast<int>(kLanes) : 1,
-                kParts = kPackedParts<Product>;
-  constexpr bool kReadable = Rows::kPacked && (kParts == 1 || requires { Product::template part<0>(Bits{}); });
-  const bool as_packed = kReadable && all % kParts == 0;
+                kParts = Product::kParts;
+  constexpr bool kReadable = Rows::kPacked && requires(const std::uint8_t* p) { Product::template packed<0>(p); };
+  const bool as_packed = kReadable && all % kParts == 0 && tile.tokens <= Product::kPackedTokens;
   // Whole runs, and equally many of them in all passes.
   static_assert(kPanelWords % kRunWords == 0 && kPackedPanelBytes % (kPanelRows * kWord * kRunWords) == 0);
   const std::int64_t most = as_packed ? kPackedPanelBytes / (kPanelRows * kWord) : kPanelWords;
@@ -172,7 +166,7 @@ void product_tile_of(const MatmulTile& tile) {
     if constexpr (kReadable) {
       if (as_packed) {
         PackedWords<kParts> panel;
-        for (int group = 0; group < kGroups; ++group) panel.w[group] = rows[group].data + kVectorBytes / kParts * first;
+        for (int group = 0; group < kGroups; ++group) panel.w[group] = rows[group].data + kLanes * kWord * first;
         multiply_panel<Product>(panel, tile, first, words, next);
         continue;
       }

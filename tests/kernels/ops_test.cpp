@@ -226,21 +226,21 @@ TEST_P(Ops, MatmulTakesUnalignedPointers) {
 TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
   base::ThreadPool one(1), three(3);
   const Context alone = context(one), many = context(three);
-  const auto check = [&](const tensor::DTypeInfo& type, std::int64_t in) {
-    constexpr std::int64_t kRows = 77, kOther = 40, kMost = 13;
+  const auto check = [&](const tensor::DTypeInfo& type, std::int64_t in, std::int64_t least, std::int64_t most) {
+    constexpr std::int64_t kRows = 77, kOther = 40;
     const RandomMatrix w(type.dtype, kRows, in, 5), other(type.dtype, kOther, in, 6);
     const auto a = pack(alone.table(), w.view), b = pack(alone.table(), other.view);
     base::Arena memory;
     const Packing packing{many.pool(), memory};
     const auto packed = pack(alone.table(), w.view, &packing);
     ASSERT_TRUE(a && b && packed);
-    const auto x = random_floats(kMost * in, 9);
-    std::vector<float> singles(kMost * kRows);
-    for (std::int64_t t = 0; t < kMost; ++t) {
+    const auto x = random_floats(most * in, 9);
+    std::vector<float> singles(static_cast<std::size_t>(most * kRows));
+    for (std::int64_t t = 0; t < most; ++t) {
       const MatmulTarget target{&*a, singles.data() + t * kRows, 0};
       matmul(alone, x.data() + t * in, 1, {&target, 1});
     }
-    for (std::int64_t tokens = 2; tokens <= kMost; ++tokens) {
+    for (std::int64_t tokens = least; tokens <= most; ++tokens) {
       std::vector<float> batch(static_cast<std::size_t>(tokens * kRows)),
           batch_packed = batch, beside(static_cast<std::size_t>(tokens * kOther));
       const MatmulTarget targets[] = {
@@ -255,8 +255,10 @@ TEST_P(Ops, ARowIsTheSameAloneAndAmongOthers) {
     if (type.decode == nullptr) continue;
     // More columns than a panel, a pass over packed rows or a chunk of them has, and up to more than two passes of
     // tokens; of floats an odd number as well, where two may lie in 32 bits.
-    check(type, 4608);
-    if (type.block_elements == 1) check(type, 4607);
+    check(type, 4608, 2, 13);
+    if (type.block_elements == 1) check(type, 4607, 2, 13);
+    // So many in a tile that halves are unpacked once for all.
+    check(type, 768, 120, 120);
   }
 }
 
