@@ -15,8 +15,7 @@ namespace {
 // How weights become vectors of one column each (lane r is row r):
 //   columns(t, out)                       kStep columns from sixteen bytes of each of kLanes rows
 //   packed<Isa, I>(p)                     the I-th of the kParts columns that begin at p in packed rows
-//   kPackedTokens                         up to how many tokens that is done for every few of them, not once for a
-//   panel
+//   kPackedTokens                         with more tokens a panel is unpacked first
 struct FloatF32 {
   static constexpr BlockFields kFields = block_fields(0);
   static constexpr int kStep = 4, kParts = 1;
